@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Store port: what every back-end promises. Only `madang.core` calls it; only `app` and `testing` choose one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from madang.model.change import Change, StoredChange
+from madang.model.entity import Document, Json
+from madang.model.query.model import EntityQuery, Found
+from madang.store.history import HistoryStore
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a back-end can do. Code asks this record, never the back-end's name."""
+
+    exclusive: bool  # this process is the only writer, so caches filled here stay true until it writes itself
+    durable: bool
+    workers_many: bool
+
+
+@dataclass(slots=True)
+class EntityWrite:
+    """The outcome of one request for one entity. `after` None deletes the current state (history stays)."""
+
+    tenant: str
+    entity: str
+    before: Document | None
+    after: Document | None
+    time_us: int
+    changes: tuple[Change, ...]
+    who: str | None = None
+    package: str | None = None
+
+
+@dataclass(slots=True)
+class RecordWrite:
+    """A record is any other thing kept as JSON under (tenant, kind, id): subscription, context … `body` None deletes it."""
+
+    tenant: str
+    kind: str
+    id: str
+    body: Json | None
+    time_us: int
+    logged: bool = True  # False: counters and caches, which would only swell the change log
+
+
+@dataclass(slots=True)
+class Writes:
+    """Everything one group commits, in order."""
+
+    entities: list[EntityWrite] = field(default_factory=list)
+    records: list[RecordWrite] = field(default_factory=list)
+    bookmarks: dict[str, int] = field(default_factory=dict)
+    tenants: list[str] = field(default_factory=list)  # to be created
+    history_hidden: list[int] = field(default_factory=list)  # sequences of history rows taken out of sight
+    history_dropped: list[tuple[str, str]] = field(default_factory=list)  # (tenant, entity id): all its history
+
+
+class Transaction(Protocol):
+    """One group's transaction; made by `Store.begin`, ended by `commit` or `rollback`."""
+
+    async def documents(self, tenant: str, ids: Sequence[str]) -> dict[str, Document]: ...
+
+    async def record(self, tenant: str, kind: str, id: str) -> Json | None: ...
+
+    async def apply(self, writes: Writes) -> int:
+        """Write everything; return the sequence of the first change row. Sequences are given in the order of `writes.entities`
+        (their changes in order), then logged records: the caller computes the others by counting.
+        """
+
+    async def commit(self) -> None:
+        """Return when everything is on disk."""
+
+    async def rollback(self) -> None: ...
+
+
+class Store(HistoryStore, Protocol):
+    """Current state, change log and records of all tenants. The default tenant is "". Times in microseconds since 1970 UTC."""
+
+    capabilities: Capabilities
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def check(self) -> list[str]:
+        """Return what is wrong with the stored data, one sentence each; empty when all is well."""
+
+    async def begin(self) -> Transaction: ...
+
+    async def tenants(self) -> list[str]: ...
+
+    async def documents(self, tenant: str, ids: Sequence[str]) -> dict[str, Document]:
+        """Return the current documents of those ids that exist, in any order. Expired ones are left out by core."""
+
+    async def find(self, tenant: str, query: EntityQuery) -> Found:
+        """Return the page of ids that match exactly."""
+
+    async def type_names(self, tenant: str) -> list[tuple[str, int]]:
+        """Return each entity type in use with the number of its entities, by name."""
+
+    async def record(self, tenant: str, kind: str, id: str) -> Json | None: ...
+
+    async def records(self, kind: str, *, tenant: str | None = None) -> list[tuple[str, str, Json]]:
+        """Return (tenant, id, body) of all records of a kind, in order of creation; of all tenants when None."""
+
+    async def changes(self, after: int, *, limit: int) -> list[StoredChange]:
+        """Return rows of the log with a sequence above `after`, in order."""
+
+    async def last_sequence(self) -> int: ...
+
+    async def bookmark(self, reader: str) -> int:
+        """Return the last sequence the reader has dealt with; 0 for a new reader."""
+
+    async def expired(self, now_us: int, *, limit: int) -> list[tuple[str, str]]:
+        """Return (tenant, id) of entities whose `expiresAt`, or that of one of their attributes, has passed."""
+
+    async def declare_index(self, tenant: str, attribute: str) -> None:
+        """Keep an index over the attribute's values (and positions), so that q, geo and order over it need no scan."""
+
+    async def drop_index(self, tenant: str, attribute: str) -> None: ...
+
+    async def indexes(self, tenant: str) -> list[str]: ...
