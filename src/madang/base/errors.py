@@ -102,3 +102,9 @@ class Upstream(HubError):
 
 class ContextNotAvailable(Upstream):
     title = "A JSON-LD context could not be had"
+
+
+class StoreFailed(Upstream):
+    """The store could not write or read (disk full, file gone); nothing of the request was kept."""
+
+    title = "The store could not do its work"

@@ -1,50 +1,194 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The only writer: gathers concurrent mutations into one durable transaction and answers them together."""
+"""The only writer: gathers concurrent mutations into one durable transaction and answers them together.
+
+A mutation is a pure function on the current state (`decide`). All mutations that wait when the store becomes free
+form one group: their entities are loaded at once, they are decided one after the other (each sees what the ones before
+it left), everything is written in one transaction, and only when that is on disk do the callers get
+their answers and the listeners their commits (decision record 0003).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol, TypeVar
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar, cast
 
+from madang.base.clock import Clock
+from madang.base.errors import HubError, LimitExceeded, StoreFailed, TenantNotFound
+from madang.base.limits import DOCUMENTS_CACHED_MAX, WRITE_GROUP_MUTATIONS_MAX, WRITE_QUEUE_MUTATIONS_MAX
+from madang.base.times import format_date_time
 from madang.model.change import Change, EntityCommit
 from madang.model.entity import Document, Json
+from madang.store.port import EntityWrite, RecordWrite, Store, Transaction, Writes, change_count
 
 T = TypeVar("T")
+Listener = Callable[[Sequence[EntityCommit]], None]
+log = logging.getLogger(__name__)
+
+_ABSENT: Any = object()
 
 
-class View(Protocol):
+class View:
     """What one mutation sees and does. Nothing of it is kept when the mutation raises."""
 
-    tenant: str
-    now_us: int
-    now: str  # the same moment as DateTime text; every system timestamp of this mutation
+    __slots__ = ("_group", "_local", "_local_records", "now", "now_us", "tenant", "writes")
+
+    def __init__(self, group: _Group, tenant: str, now_us: int, now: str) -> None:
+        self.tenant = tenant
+        self.now_us = now_us
+        self.now = now  # the same moment as DateTime text; every system timestamp of this mutation
+        self.writes = Writes()
+        self._group = group
+        self._local: dict[str, Document | None] | None = None
+        self._local_records: dict[tuple[str, str], Json | None] | None = None
 
     def entity(self, id: str) -> Document | None:
-        """The document as left by the mutations before this one. `id` must be among the declared keys."""
+        """Return the document as left by the mutations before; `id` must be among the declared keys."""
+        if self._local is not None:
+            document = self._local.get(id, _ABSENT)
+            if document is not _ABSENT:
+                return cast("Document | None", document)
+        return self._group.documents[self.tenant, id]
+
+    def create(self, document: Document) -> None:
+        """Write an entity that was not there; its change rows follow from the document (`creation_changes`)."""
+        self._write(document["id"], None, document, None)
 
     def put(self, before: Document | None, after: Document, changes: Sequence[Change]) -> None:
-        """Write an entity with its change rows (after["id"] says which)."""
+        """Write an entity with its change rows (`after["id"]` says which)."""
+        self._write(after["id"], before, after, changes)
 
-    def delete(self, before: Document, changes: Sequence[Change]) -> None: ...
+    def delete(self, before: Document, changes: Sequence[Change]) -> None:
+        """Take away the current state; the history stays and gets the given rows."""
+        self._write(before["id"], before, None, changes)
 
     def log(self, entity: str, changes: Sequence[Change]) -> None:
         """Append rows to the log (history) without touching the current state."""
+        document = self.entity(entity)
+        self._write(entity, document, document, changes)
 
     def record(self, kind: str, id: str) -> Json | None:
-        """A record; (kind, id) must be among the declared records."""
+        """Return a record; (kind, id) must be among the declared records."""
+        if self._local_records is not None and (kind, id) in self._local_records:
+            return self._local_records[kind, id]
+        return self._group.records[self.tenant, kind, id]
 
-    def put_record(self, kind: str, id: str, body: Json, *, logged: bool = True) -> None: ...
+    def put_record(self, kind: str, id: str, body: Json, *, logged: bool = True) -> None:
+        self._write_record(kind, id, body, logged=logged)
 
-    def delete_record(self, kind: str, id: str, *, logged: bool = True) -> None: ...
+    def delete_record(self, kind: str, id: str, *, logged: bool = True) -> None:
+        self._write_record(kind, id, None, logged=logged)
 
-    def hide_history(self, sequence: int) -> None: ...
+    def hide_history(self, sequence: int) -> None:
+        """Take one history row out of sight (it stays in the log)."""
+        self.writes.history_hidden.append(sequence)
 
-    def drop_history(self, entity: str) -> None: ...
+    def drop_history(self, entity: str) -> None:
+        """Take all history of an entity out of sight."""
+        self.writes.history_dropped.append((self.tenant, entity))
 
-    def bookmark(self, reader: str, sequence: int) -> None: ...
+    def bookmark(self, reader: str, sequence: int) -> None:
+        self.writes.bookmarks[reader] = sequence
+
+    def _write(
+        self, id: str, before: Document | None, after: Document | None, changes: Sequence[Change] | None
+    ) -> None:
+        rows = None if changes is None else tuple(changes)
+        self.writes.entities.append(EntityWrite(self.tenant, id, before, after, self.now_us, rows))
+        if self._local is None:
+            self._local = {}
+        self._local[id] = after
+
+    def _write_record(self, kind: str, id: str, body: Json | None, *, logged: bool) -> None:
+        self.writes.records.append(RecordWrite(self.tenant, kind, id, body, self.now_us, logged))
+        if self._local_records is None:
+            self._local_records = {}
+        self._local_records[kind, id] = body
+
+    def keep(self) -> None:
+        """Let the mutations after this one see what it did."""
+        if self._local is not None:
+            for id, document in self._local.items():
+                self._group.documents[self.tenant, id] = document
+        if self._local_records is not None:
+            for (kind, id), body in self._local_records.items():
+                self._group.records[self.tenant, kind, id] = body
 
 
-class WriterContract(Protocol):  # CONTRACT: the real class is `Writer`, with these members
+class _Mutation:
+    __slots__ = ("create_tenant", "decide", "error", "future", "keys", "records", "result", "tenant")
+
+    def __init__(
+        self, tenant: str, keys: Sequence[str], records: Sequence[tuple[str, str]], decide: Callable[[View], Any]
+    ) -> None:
+        self.tenant = tenant
+        self.keys = keys
+        self.records = records
+        self.decide = decide
+        self.create_tenant = False
+        self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+
+class _Group:
+    """The state that the mutations of one transaction see."""
+
+    __slots__ = ("documents", "records", "writes")
+
+    def __init__(self) -> None:
+        self.documents: dict[tuple[str, str], Document | None] = {}
+        self.records: dict[tuple[str, str, str], Json | None] = {}
+        self.writes = Writes()
+
+    def add(self, more: Writes) -> None:
+        writes = self.writes
+        writes.entities += more.entities
+        writes.records += more.records
+        writes.bookmarks.update(more.bookmarks)
+        writes.history_hidden += more.history_hidden
+        writes.history_dropped += more.history_dropped
+
+
+class Writer:
+    """Runs mutations in groups. One per process; made and closed by the roof."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._queue: list[_Mutation] = []
+        self._wake = asyncio.Event()
+        self._pump: asyncio.Task[None] | None = None
+        self._closing = False
+        self._listeners: list[Listener] = []
+        self._tenants: set[str] = set()
+        self._cache: dict[tuple[str, str], Document] = {}
+        self.sequence_last = 0  # of the newest durable change row
+
+    async def start(self) -> None:
+        self._tenants = set(await self._store.tenants())
+        self.sequence_last = await self._store.last_sequence()
+        self._pump = asyncio.create_task(self._run(), name="writer")
+
+    async def close(self) -> None:
+        """Write what waits, then stop. Further writes are refused."""
+        self._closing = True
+        self._wake.set()
+        if self._pump is not None:
+            await self._pump
+
+    def subscribe(self, listener: Listener) -> None:
+        """Call the listener (quickly, on the loop) with the commits of each group, after it is durable."""
+        self._listeners.append(listener)
+
+    def has_tenant(self, tenant: str) -> bool:
+        return tenant in self._tenants
+
+    def tenants(self) -> list[str]:
+        return sorted(self._tenants)
+
     async def write(
         self,
         tenant: str,
@@ -54,16 +198,162 @@ class WriterContract(Protocol):  # CONTRACT: the real class is `Writer`, with th
         records: Sequence[tuple[str, str]] = (),
         create_tenant: bool = False,
     ) -> T:
-        """Run `decide` (pure, quick, synchronous) on the current state and return its result once it is on disk.
+        """Run `decide` (pure, quick, synchronous) on the current state; return its result once it is on disk.
 
-        Raises: whatever decide raises (then nothing of it is written). TenantNotFound: the tenant does not exist
-        and create_tenant is False.
+        Args:
+            tenant: whose state; "" is the default tenant.
+            keys: ids of all entities that decide may look at or write.
+            decide: records its writes in the view, or raises an error of the tree, and then nothing is written.
+            records: (kind, id) of all records that decide may look at.
+            create_tenant: make the tenant when it is not there.
+
+        Raises:
+            TenantNotFound: the tenant does not exist and create_tenant is False.
+            LimitExceeded: too many mutations wait already.
+            StoreFailed: the store could not write; nothing of this mutation is kept.
         """
+        if self._closing:
+            raise StoreFailed("The hub is stopping; send the request again later", retry_after_s=5)
+        if tenant not in self._tenants and not create_tenant:
+            raise TenantNotFound(f"There is no tenant {tenant!r}; a creating operation makes one")
+        if len(self._queue) >= WRITE_QUEUE_MUTATIONS_MAX:
+            raise LimitExceeded(f"More than {WRITE_QUEUE_MUTATIONS_MAX} writes wait; send the request again later")
+        mutation = _Mutation(tenant, keys, records, decide)
+        mutation.create_tenant = create_tenant
+        self._queue.append(mutation)
+        self._wake.set()
+        return cast("T", await mutation.future)
 
-    def subscribe(self, listener: Callable[[Sequence[EntityCommit]], None]) -> None:
-        """Call the listener (quickly, on the loop) with the commits of each group, after it is durable."""
+    async def _run(self) -> None:
+        while True:
+            if not self._queue:
+                if self._closing:
+                    return
+                self._wake.clear()
+                await self._wake.wait()
+            # One turn of the loop lets every request that has already arrived join this group.
+            await asyncio.sleep(0)
+            group, self._queue = self._queue[:WRITE_GROUP_MUTATIONS_MAX], self._queue[WRITE_GROUP_MUTATIONS_MAX:]
+            if group:
+                await self._write_group(group)
 
-    async def close(self) -> None: ...
+    async def _write_group(self, mutations: list[_Mutation]) -> None:
+        try:
+            await self._attempt(mutations)
+        except Exception as error:
+            if len(mutations) == 1:
+                self._refuse(mutations[0], error)
+                return
+            # One mutation's data must not fail its neighbours: each is tried alone.
+            for mutation in mutations:
+                if not mutation.future.done():
+                    await self._write_group([mutation])
+
+    def _refuse(self, mutation: _Mutation, error: Exception) -> None:
+        log.error("a write failed in the store: %s", type(error).__name__, exc_info=error)
+        if not mutation.future.done():
+            failure = error if isinstance(error, HubError) else StoreFailed(f"The store could not write: {error}")
+            mutation.future.set_exception(failure)
+
+    async def _attempt(self, mutations: list[_Mutation]) -> None:
+        transaction = await self._store.begin()
+        try:
+            group = await self._load(transaction, mutations)
+            self._decide(group, mutations)
+            first = 0
+            if _has_something(group.writes):
+                first = await transaction.apply(group.writes)
+            await transaction.commit()
+        except BaseException:
+            # The cause is raised; a transaction that is broken beyond rollback ends with its connection.
+            with contextlib.suppress(Exception):
+                await transaction.rollback()
+            raise
+        self._publish(group.writes, first)
+        for mutation in mutations:
+            if mutation.future.done():  # the caller has gone away
+                continue
+            if mutation.error is not None:
+                mutation.future.set_exception(mutation.error)
+            else:
+                mutation.future.set_result(mutation.result)
+
+    async def _load(self, transaction: Transaction, mutations: list[_Mutation]) -> _Group:
+        group = _Group()
+        documents = group.documents
+        cache = self._cache
+        missing: dict[str, list[str]] = {}
+        for mutation in mutations:
+            tenant = mutation.tenant
+            for id in mutation.keys:
+                key = (tenant, id)
+                if key not in documents:
+                    documents[key] = found = cache.get(key)
+                    if found is None:
+                        missing.setdefault(tenant, []).append(id)
+            for kind, id in mutation.records:
+                if (tenant, kind, id) not in group.records:
+                    group.records[tenant, kind, id] = await transaction.record(tenant, kind, id)
+        for tenant, ids in missing.items():
+            if tenant in self._tenants:
+                for id, document in (await transaction.documents(tenant, ids)).items():
+                    documents[tenant, id] = document
+        return group
+
+    def _decide(self, group: _Group, mutations: list[_Mutation]) -> None:
+        now_us = self._clock.now_us()
+        now = format_date_time(now_us)
+        for mutation in mutations:
+            if mutation.future.done():
+                mutation.error = asyncio.CancelledError()
+                continue
+            view = View(group, mutation.tenant, now_us, now)
+            try:
+                mutation.result = mutation.decide(view)
+            except HubError as error:
+                mutation.error = error
+                continue
+            except Exception as error:  # noqa: BLE001 - a mistake in one mutation is its caller's answer, not the group's
+                mutation.error = error
+                continue
+            view.keep()
+            group.add(view.writes)
+            if mutation.create_tenant and mutation.tenant not in self._tenants:
+                if mutation.tenant not in group.writes.tenants:
+                    group.writes.tenants.append(mutation.tenant)
+
+    def _publish(self, writes: Writes, first: int) -> None:
+        self._tenants.update(writes.tenants)
+        commits = []
+        sequence = first
+        for write in writes.entities:
+            last = sequence + change_count(write) - 1
+            commits.append(
+                EntityCommit(
+                    sequence, last, write.tenant, write.time_us, write.entity, write.before, write.after, write.changes
+                )
+            )
+            sequence = last + 1
+            self._remember(write.tenant, write.entity, write.after)
+        sequence += sum(1 for record in writes.records if record.logged)
+        if first:
+            self.sequence_last = sequence - 1
+        if commits:
+            for listener in self._listeners:
+                listener(commits)
+
+    def _remember(self, tenant: str, id: str, document: Document | None) -> None:
+        cache = self._cache
+        cache.pop((tenant, id), None)
+        if document is not None:
+            cache[tenant, id] = document
+            if len(cache) > DOCUMENTS_CACHED_MAX:
+                del cache[next(iter(cache))]
 
 
-_ = (Any, Awaitable)
+def _has_something(writes: Writes) -> bool:
+    parts: Iterable[Any] = (
+        *(writes.entities, writes.records, writes.bookmarks, writes.tenants),
+        *(writes.history_hidden, writes.history_dropped),
+    )
+    return any(parts)

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple
 
-from madang.model.entity import Document, Instance
+from madang.base.times import try_date_time
+from madang.model.entity import ENTITY_MEMBERS, Document, Instance, attributes_of
 
 
 class Operation(IntEnum):
@@ -32,7 +32,8 @@ class Change(NamedTuple):
 
     `commit` is the same for all rows that one request wrote about one entity, and grows with time: the sequence of its first
     row. `value` is the whole attribute instance in canonical form (sub-attributes included). `previous` is the instance
-    before, for showChanges; it is not stored, and is None when the log is read back after a restart.
+    before, for showChanges; it is not stored, and is None when the log is read back after a restart. `instance` is the
+    sequence of the first version of an instance that was modified through the temporal API, else None.
     """
 
     operation: Operation
@@ -42,6 +43,7 @@ class Change(NamedTuple):
     observed_us: int | None = None
     value: Instance | None = None
     previous: Instance | None = None
+    instance: int | None = None
 
 
 class StoredChange(NamedTuple):
@@ -56,20 +58,72 @@ class StoredChange(NamedTuple):
     package: str | None = None
 
 
-@dataclass(slots=True, frozen=True)
+def creation_changes(document: Document) -> tuple[Change, ...]:
+    """Return the log rows of an entity's creation: ENTITY_CREATED, its scope, then each instance in document order.
+
+    A store keeps the creation as **one** row that holds the whole document, with as many sequences set aside as there
+    are changes here; whoever reads the log gets these changes.
+    """
+    id = document["id"]
+    changes = [Change(Operation.ENTITY_CREATED, id, value={"type": document["type"]})]
+    scope = document.get("scope")
+    if scope is not None:
+        changes.append(Change(Operation.SCOPE_CHANGED, id, "scope", value={"type": "Property", "value": scope}))
+    created = Operation.ATTRIBUTE_CREATED
+    for name, instances in attributes_of(document):
+        for instance in instances:
+            observed = instance.get("observedAt")
+            observed_us = None if observed is None else try_date_time(observed)
+            changes.append(Change(created, id, name, instance.get("datasetId"), observed_us, instance))
+    return tuple(changes)
+
+
+def creation_count(document: Document) -> int:
+    """Return how many changes `creation_changes` gives."""
+    count = 1
+    for name, value in document.items():
+        if name not in ENTITY_MEMBERS:
+            count += len(value) if value.__class__ is list else 1
+    return count + ("scope" in document)
+
+
 class EntityCommit:
     """All that one request changed in one entity: what readers of the log are handed.
 
     `before` and `after` are the whole documents; `after` is None when the entity is gone. A reader that goes on from its
-    bookmark after a restart gets `before` None and, as `after`, the document as it stands when it is read.
+    bookmark after a restart (`replayed`) gets `before` None and, as `after`, the document as it stands when it is read.
+    `commit` is the sequence of the first change row, `sequence_last` of the last.
     """
 
-    commit: int
-    sequence_last: int
-    tenant: str
-    time_us: int
-    entity: str
-    before: Document | None
-    after: Document | None
-    changes: tuple[Change, ...] = field(default=())
-    replayed: bool = False
+    __slots__ = ("_changes", "after", "before", "commit", "entity", "replayed", "sequence_last", "tenant", "time_us")
+
+    def __init__(  # noqa: PLR0913 - a plain value, made in two places
+        self,
+        commit: int,
+        sequence_last: int,
+        tenant: str,
+        time_us: int,
+        entity: str,
+        before: Document | None,
+        after: Document | None,
+        changes: tuple[Change, ...] | None,
+        *,
+        replayed: bool = False,
+    ) -> None:
+        self.commit = commit
+        self.sequence_last = sequence_last
+        self.tenant = tenant
+        self.time_us = time_us
+        self.entity = entity
+        self.before = before
+        self.after = after
+        self._changes = changes
+        self.replayed = replayed
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """The rows in order; those of a creation are made when somebody asks."""
+        if self._changes is None:
+            assert self.after is not None
+            self._changes = creation_changes(self.after)
+        return self._changes

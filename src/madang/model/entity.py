@@ -62,7 +62,7 @@ INSTANCE_MEMBERS: Final = frozenset(
     {
         *("type", "value", "object", "objectType", "languageMap", "vocab", "json", "valueList", "objectList"),
         *("valueType", "unitCode", "observedAt", "datasetId", "instanceId", "lang", "entity", "entityList"),
-        *("createdAt", "modifiedAt", "deletedAt", "expiresAt", "ngsildproof"),
+        *("createdAt", "modifiedAt", "deletedAt", "expiresAt", "entityIdSealed", "entityTypeSealed"),
         *("previousValue", "previousObject", "previousLanguageMap", "previousVocab", "previousJson"),
         *("previousValueList", "previousObjectList", "previousEntity"),
     }

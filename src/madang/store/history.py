@@ -3,8 +3,133 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from madang.base.limits import PAGE_ENTITIES_DEFAULT
+from madang.model.entity import Document
+from madang.model.query.model import EntitySelector
+from madang.model.temporal.aggregation import Result
+from madang.model.temporal.evolution import Evolution, Interval, StoredInstance
+from madang.model.temporal.query import Aggregation, Window
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryTest:
+    """An exact test on the instances of a window, put together as one document (clause 5.7.4.4: q and geoquery)."""
+
+    matches: Callable[[Document], bool]
+    attributes: frozenset[str]  # those that the test looks at
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryQuestion:
+    """Which entities have history in a window: the conditions of clause 5.7.4.4, combined with AND."""
+
+    window: Window
+    selectors: tuple[EntitySelector, ...] = ()
+    only: frozenset[str] | None = None  # ids, as an EntityMap fixes them
+    attributes: tuple[str, ...] = ()  # at least one must have an instance in the window; empty: any attribute
+    excluded: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()  # "@none" is the default instance
+    test: HistoryTest | None = None
+    scope: Callable[[list[str]], bool] | None = None
+    limit: int = PAGE_ENTITIES_DEFAULT
+    offset: int = 0
+    count: bool = False
+    descending: bool | None = None  # by id; None: in order of creation
+    now: str = ""  # DateTime text: what has expired by then is not there
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryFound:
+    """A page of entity ids; `intervals` are the parts of the window in which an entity's scopes fulfil the question."""
+
+    ids: list[str]
+    count: int | None = None
+    more: bool = False
+    intervals: Mapping[str, Sequence[Interval]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryReading:
+    """What to read of some entities. Attributes by canonical name."""
+
+    window: Window
+    attributes: tuple[str, ...] | None = None  # None: all
+    excluded: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+    scopes: bool = True
+    instances_max: int | None = None  # per attribute and page; None: all
+    intervals: Mapping[str, Sequence[Interval]] = field(default_factory=dict)
+    now: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryPage:
+    """Evolutions in the order of the ids; those without an instance in the window are left out.
+
+    `cut_us`: the page holds everything up to that moment (back to it, with lastN) and no more; None: all of the window.
+    """
+
+    evolutions: list[Evolution]
+    cut_us: int | None = None
+
+
+class AggregatedSeries(NamedTuple):
+    """The aggregated values of one attribute and dataset."""
+
+    type: str
+    dataset: str | None
+    result: Result
+
+
+class AggregatedEvolution(NamedTuple):
+    evolution: Evolution  # without instances
+    attributes: dict[str, list[AggregatedSeries]]
+
+
+class HistoryState(NamedTuple):
+    """What is known of an entity's history before it is written to."""
+
+    types: list[str]
+    present: bool  # it has a current state
+    written_by_history_only: bool  # every row came through the temporal API, so the current state is its shadow
+
+
+class HistoryVersion(NamedTuple):
+    """The version in force of a history instance."""
+
+    sequence: int  # of its row
+    dataset: str | None
+    stored: StoredInstance
 
 
 class HistoryStore(Protocol):
-    """CONTRACT: owned by the temporal work; add the methods the temporal API needs."""
+    """Reading of the history; it is written with the change log (`Writes`). An unknown tenant has no history."""
+
+    async def history_find(self, tenant: str, question: HistoryQuestion) -> HistoryFound:
+        """Return the page of entities, with or without a current state, that have history as asked."""
+
+    async def history_read(self, tenant: str, ids: Sequence[str], reading: HistoryReading) -> HistoryPage:
+        """Return the instances in the window, each in its latest version."""
+
+    async def history_aggregate(
+        self, tenant: str, ids: Sequence[str], reading: HistoryReading, aggregation: Aggregation
+    ) -> list[AggregatedEvolution]:
+        """Return aggregated values as `madang.model.temporal.aggregation` defines them."""
+
+    async def history_state(self, tenant: str, id: str) -> HistoryState | None:
+        """Return what is known of the history of an entity; None when it has none."""
+
+    async def history_version(self, tenant: str, id: str, attribute: str, instance: int) -> HistoryVersion | None:
+        """Return the version in force of an instance; None when the attribute has no such instance."""
+
+    async def history_sequences(
+        self, tenant: str, id: str, attribute: str, *, dataset: str | None = None, all_datasets: bool = False
+    ) -> tuple[list[int], bool]:
+        """Return the sequences of the instances of an attribute, and whether it has instances of any dataset."""
+
+    async def history_same(self, tenant: str, id: str, keys: Sequence[tuple[str, str | None, int]]) -> list[int]:
+        """Return the sequences of the instances with one of the given (attribute, dataset, observed_us)."""

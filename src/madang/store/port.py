@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from madang.model.change import Change, StoredChange
+from madang.model.change import Change, StoredChange, creation_count
 from madang.model.entity import Document, Json
 from madang.model.query.model import EntityQuery, Found
 from madang.store.history import HistoryStore
@@ -24,16 +24,27 @@ class Capabilities:
 
 @dataclass(slots=True)
 class EntityWrite:
-    """The outcome of one request for one entity. `after` None deletes the current state (history stays)."""
+    """The outcome of one request for one entity. `after` None deletes the current state (history stays).
+
+    `changes` None means the creation of `after`: its rows are those of `creation_changes(after)`.
+    """
 
     tenant: str
     entity: str
     before: Document | None
     after: Document | None
     time_us: int
-    changes: tuple[Change, ...]
+    changes: tuple[Change, ...] | None
     who: str | None = None
     package: str | None = None
+
+
+def change_count(write: EntityWrite) -> int:
+    """Return how many sequences of the log the write takes."""
+    if write.changes is not None:
+        return len(write.changes)
+    assert write.after is not None
+    return creation_count(write.after)
 
 
 @dataclass(slots=True)

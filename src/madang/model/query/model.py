@@ -26,7 +26,7 @@ class EntitySelector:
 class TypeSelection:
     """Entity type selection (clause 4.17) in disjunctive form: any of the groups, all names of a group.
 
-    `A`, `A,B` and `A|B` need no more than `any_of=(("A",), ("B",))`; `(A;B)|C` is `(("A", "B"), ("C",))`. `*` is no selection.
+    `A,B` and `A|B` are `any_of=(("A",), ("B",))`; `(A;B)|C` is `(("A", "B"), ("C",))`. `*` is no selection.
     """
 
     any_of: tuple[tuple[str, ...], ...]

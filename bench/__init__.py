@@ -1,0 +1,1 @@
+"""Whole-path benchmarks: fixed data, ratios to ceilings measured in the same run."""

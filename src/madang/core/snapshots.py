@@ -1,0 +1,409 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Snapshots: query results frozen into a copy of their own, on which the API works as on live data (clause 5.16).
+
+The entities of a snapshot live in a *namespace*: a tenant with a name nobody can guess, which is never shown. A request
+with the header NGSILD-Snapshot is carried out on that tenant.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from madang.base.errors import AlreadyExists, HubError, NotFound
+from madang.base.limits import (
+    PAGE_ENTITIES_MAX,
+    SNAPSHOT_ENTITIES_MAX,
+    SNAPSHOT_LIFETIME_S_DEFAULT,
+    SNAPSHOT_LIFETIME_S_MAX,
+    SNAPSHOT_SWEEP_S,
+    SNAPSHOTS_PER_TENANT_MAX,
+)
+from madang.base.times import format_date_time, parse_date_time
+from madang.core.linked import Join, LinkedEntities, View
+from madang.model.change import Change, Operation
+from madang.model.entity import Document, Json
+from madang.model.query.entity_query import ParsedQuery
+from madang.model.query.model import EntityQuery
+from madang.model.query.projection import Member, Projection
+
+if TYPE_CHECKING:
+    from madang.base.clock import Clock
+    from madang.core.consumption import Consumption
+    from madang.core.writer import View as Writing
+    from madang.core.writer import Writer
+    from madang.store.port import Store
+
+Snapshot: TypeAlias = dict[str, Any]
+Notice: TypeAlias = dict[str, Json]
+# Puts one query's results into the namespace; returns whether there were any.
+Source: TypeAlias = Callable[[str], Awaitable[bool]]
+# Sends a notice to a snapshot's endpoint: (tenant, snapshot, notice). Must not raise.
+Tell: TypeAlias = Callable[[str, Snapshot, Notice], Awaitable[None]]
+
+KIND: Final = "snapshot"
+PRIORITY_DEFAULT: Final = 5
+_NAMESPACE_MEMBER: Final = "namespace"
+_NAMESPACE_PREFIX: Final = "madang-snapshot-"
+_SECOND_US: Final = 1_000_000
+_COPY_ENTITIES: Final = 200
+_KEPT: Final = ("id", "type", "scope", "createdAt", "modifiedAt", "expiresAt")
+_DETAILS: Final = ("snapshotQueriesDetails", "snapshotTemporalQueriesDetails")
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What a client asks for: the members it may give (clause 5.2.41), checked, and where the data comes from.
+
+    In an update a member that is None is taken out.
+    """
+
+    members: Mapping[str, Json]
+    lifetime_s: float | None = None
+    sources: Sequence[Source] = ()
+    temporal_sources: Sequence[Source] = ()
+
+
+class Snapshots:
+    """Creates, fills, clones and removes snapshots. `open` and `close` belong to the roof's start and stop.
+
+    Args:
+        tell: delivers SnapshotNotifications (clause 5.16.6); without it none are sent.
+        forget: called with a namespace when it is removed, for what others keep about tenants.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        writer: Writer,
+        consumption: Consumption,
+        *,
+        tell: Tell | None = None,
+        forget: Sequence[Callable[[str], object]] = (),
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._writer = writer
+        self._consumption = consumption
+        self._tell = tell
+        self._forget = (consumption.forget_tenant, *forget)
+        self._snapshots: dict[tuple[str, str], Snapshot] = {}
+        self._origins: dict[str, tuple[str, str]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> None:
+        """Read the snapshots that are stored; what a stopped hub had not finished filling has failed."""
+        for tenant, id, body in await self._store.records(KIND):
+            self._snapshots[tenant, id] = body
+            self._origins[body[_NAMESPACE_MEMBER]] = (tenant, id)
+            if body["snapshotStatus"] == "preparing":
+                await self._save(tenant, {**body, "snapshotStatus": "failure"})
+        self._start(self._sweep_again())
+
+    async def close(self) -> None:
+        """Stop filling and sweeping."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # ---------------------------------------------------------------- finding
+
+    def namespace(self, tenant: str, id: str) -> str:
+        """Return the tenant on which operations on the snapshot are carried out, and note that it was used.
+
+        Raises: NotFound: there is no such snapshot.
+        """
+        snapshot = self._live(tenant, id)
+        snapshot["lastUsedAt"] = format_date_time(self._clock.now_us())
+        return str(snapshot[_NAMESPACE_MEMBER])
+
+    def origin(self, tenant: str) -> tuple[str, str] | None:
+        """Return the tenant and the id of the snapshot whose namespace this is; None for an ordinary tenant."""
+        return self._origins.get(tenant)
+
+    def retrieve(self, tenant: str, id: str) -> Snapshot:
+        """Return the snapshot's status (clause 5.2.41). Raises: NotFound: there is no such snapshot."""
+        return _shown(self._live(tenant, id))
+
+    def listed(self, tenant: str) -> list[Snapshot]:
+        """Return the status of all snapshots of a tenant, oldest first."""
+        ids = [id for owner, id in self._snapshots if owner == tenant]
+        return [_shown(self._snapshots[tenant, id]) for id in ids if not self._over(self._snapshots[tenant, id])]
+
+    # ---------------------------------------------------------------- changing
+
+    async def create(self, tenant: str, draft: Draft) -> str:
+        """Create a snapshot and start to fill it; return its id (clause 5.16.1).
+
+        Raises: AlreadyExists: the id is taken. TenantNotFound.
+        """
+        await self._consumption.check_tenant(tenant)
+        snapshot = await self._add(tenant, draft)
+        self._start(self._fill(tenant, snapshot["id"], draft))
+        return str(snapshot["id"])
+
+    async def clone(self, tenant: str, id: str, draft: Draft) -> str:
+        """Copy a snapshot with all its data; return the id of the clone (clause 5.16.2).
+
+        Raises: NotFound: there is no snapshot to clone. AlreadyExists: the id is taken.
+        """
+        original = self._live(tenant, id)
+        namespace = str(original[_NAMESPACE_MEMBER])
+        kept: Snapshot = {
+            name: original[name] for name in ("snapshotQueries", "snapshotTemporalQueries") if name in original
+        }
+
+        async def copy(target: str) -> bool:
+            return await self.copy(namespace, ParsedQuery(EntityQuery()), target)
+
+        snapshot = await self._add(tenant, Draft({**kept, **draft.members}, draft.lifetime_s))
+        self._start(self._fill(tenant, snapshot["id"], Draft({}, sources=[copy]), clone=True))
+        return str(snapshot["id"])
+
+    async def update(self, tenant: str, id: str, draft: Draft) -> Snapshot:
+        """Change the members that may change and return the new status (clause 5.16.4).
+
+        Raises: NotFound: there is no such snapshot.
+        """
+        now_us = self._clock.now_us()
+        changed = {**self._live(tenant, id), **draft.members, "modifiedAt": format_date_time(now_us)}
+        changed = {name: value for name, value in changed.items() if value is not None}
+        if draft.lifetime_s is not None:
+            changed["expiresAt"] = self._expiry(now_us, draft.lifetime_s)
+        await self._save(tenant, changed)
+        self._notify(tenant, changed)
+        return _shown(changed)
+
+    async def delete(self, tenant: str, id: str) -> None:
+        """Remove a snapshot and all its data (clause 5.16.5). Raises: NotFound: there is no such snapshot."""
+        await self._remove(tenant, self._live(tenant, id))
+
+    async def purge(self, tenant: str, chosen: Callable[[Snapshot], bool]) -> int:
+        """Remove the snapshots that are chosen and return their number (clause 5.16.7)."""
+        removed = [snapshot for snapshot in self.listed(tenant) if chosen(snapshot)]
+        for snapshot in removed:
+            await self.delete(tenant, snapshot["id"])
+        return len(removed)
+
+    # ---------------------------------------------------------------- filling
+
+    async def copy(self, tenant: str, parsed: ParsedQuery, namespace: str) -> bool:
+        """Copy the entities that match (and those linked, where the query joins) into a namespace.
+
+        Entities copied already are left as they are, so that a snapshot of several queries holds one state of each.
+
+        Returns: whether there were any.
+        """
+        view = View(_with_members(parsed.projection), parsed.query.datasets)
+        join = Join("flat", parsed.join_level if parsed.join else 0, frozenset(parsed.contained_by))
+        # All ids are fixed by one query; clause 5.16.1.4 has all pages retrieved.
+        query = replace(parsed.query, limit=SNAPSHOT_ENTITIES_MAX, offset=0, count=False)
+        found = await self._consumption.find_ids(tenant, query)
+
+        async def fetch(ids: Sequence[str]) -> Mapping[str, Document]:
+            return await self._consumption.documents(tenant, ids, keep=False)
+
+        some = False
+        for start in range(0, len(found.ids), _COPY_ENTITIES):
+            ids = found.ids[start : start + _COPY_ENTITIES]
+            documents = await fetch(ids)
+            linked = LinkedEntities(fetch, view, join)
+            shown = await linked.collect([documents[id] for id in ids if id in documents])
+            if shown:
+                some = True
+                await self._put(namespace, shown)
+        return some
+
+    async def _put(self, namespace: str, documents: Sequence[Document]) -> None:
+        def decide(view: Writing) -> None:
+            for document in documents:
+                if view.entity(document["id"]) is None:
+                    view.create(document)
+
+        await self._writer.write(namespace, [document["id"] for document in documents], decide)
+
+    async def _fill(self, tenant: str, id: str, draft: Draft, *, clone: bool = False) -> None:
+        namespace = str(self._snapshots[tenant, id][_NAMESPACE_MEMBER])
+        details = [
+            [await _run(source, namespace) for source in sources] for sources in (draft.sources, draft.temporal_sources)
+        ]
+        results = [detail["resultStatus"] for part in details for detail in part]
+        snapshot = self._snapshots.get((tenant, id))
+        if snapshot is None:  # removed in the meantime: what was copied after that has to go too
+            await self._empty(namespace)
+            return
+        changed = {**snapshot, "modifiedAt": format_date_time(self._clock.now_us())}
+        if clone:
+            # A clone of an empty snapshot is a success too (clause 5.16.2.4).
+            changed["snapshotStatus"] = "failure" if "failure" in results else "success"
+        else:
+            changed["snapshotStatus"] = _status(results)
+            changed |= {name: part for name, part in zip(_DETAILS, details, strict=True) if part}
+        await self._save(tenant, changed)
+        self._notify(tenant, changed)
+
+    # ---------------------------------------------------------------- keeping
+
+    async def _add(self, tenant: str, draft: Draft) -> Snapshot:
+        id = draft.members.get("id") or f"urn:ngsi-ld:Snapshot:{uuid.uuid4()}"
+        if (tenant, id) in self._snapshots and not self._over(self._snapshots[tenant, id]):
+            raise AlreadyExists(f"There is a snapshot with the id {id} already", where="/id")
+        now_us = self._clock.now_us()
+        now = format_date_time(now_us)
+        snapshot = {
+            "id": id,
+            "type": "Snapshot",
+            "snapshotPriority": PRIORITY_DEFAULT,
+            **draft.members,
+            "snapshotStatus": "preparing",
+            "createdAt": now,
+            "modifiedAt": now,
+            "lastUsedAt": now,
+            "expiresAt": self._expiry(now_us, draft.lifetime_s),
+            _NAMESPACE_MEMBER: f"{_NAMESPACE_PREFIX}{uuid.uuid4().hex}",
+        }
+        await self._make_room(tenant)
+        await self._writer.write(snapshot[_NAMESPACE_MEMBER], (), lambda _: None, create_tenant=True)
+        self._snapshots[tenant, id] = snapshot
+        self._origins[snapshot[_NAMESPACE_MEMBER]] = (tenant, id)
+        await self._save(tenant, snapshot)
+        return snapshot
+
+    async def _save(self, tenant: str, snapshot: Snapshot) -> None:
+        id = snapshot["id"]
+        self._snapshots[tenant, id] = snapshot
+        await self._writer.write(
+            tenant, (), lambda view: view.put_record(KIND, id, snapshot, logged=False), records=[(KIND, id)]
+        )
+
+    async def _make_room(self, tenant: str) -> None:
+        # Clause 5.5.15: the lowest priority goes first, and of equals the one that would expire first.
+        held = [snapshot for (owner, _), snapshot in self._snapshots.items() if owner == tenant]
+        surplus = len(held) + 1 - SNAPSHOTS_PER_TENANT_MAX
+        if surplus > 0:
+            held.sort(key=lambda snapshot: (snapshot["snapshotPriority"], snapshot["expiresAt"]))
+            for snapshot in held[:surplus]:
+                await self._remove(tenant, snapshot)
+
+    async def _remove(self, tenant: str, snapshot: Snapshot) -> None:
+        id, namespace = snapshot["id"], str(snapshot[_NAMESPACE_MEMBER])
+        self._snapshots.pop((tenant, id), None)
+        self._origins.pop(namespace, None)
+        await self._writer.write(
+            tenant, (), lambda view: view.delete_record(KIND, id, logged=False), records=[(KIND, id)]
+        )
+        now_us = self._clock.now_us()
+        # Clause 5.3.4: an expiresAt before notifiedAt says that the snapshot is gone.
+        self._notify(tenant, {**snapshot, "expiresAt": format_date_time(now_us - 1)})
+        self._start(self._empty(namespace))
+
+    async def _empty(self, namespace: str) -> None:
+        if not self._writer.has_tenant(namespace):
+            return
+        while True:
+            found = await self._store.find(namespace, EntityQuery(limit=PAGE_ENTITIES_MAX))
+            if not found.ids:
+                break
+            await self._writer.write(namespace, found.ids, lambda view, ids=tuple(found.ids): _erase(view, ids))  # type: ignore[misc]
+        for forget in self._forget:
+            forget(namespace)
+
+    async def _sweep_again(self) -> None:
+        while True:
+            await asyncio.sleep(SNAPSHOT_SWEEP_S)
+            await self.sweep()
+
+    async def sweep(self) -> None:
+        """Remove the snapshots that have expired."""
+        for (tenant, _), snapshot in list(self._snapshots.items()):
+            if self._over(snapshot):
+                await self._remove(tenant, snapshot)
+
+    def _start(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(_logged(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _live(self, tenant: str, id: str) -> Snapshot:
+        snapshot = self._snapshots.get((tenant, id))
+        if snapshot is None or self._over(snapshot):
+            raise NotFound(f"There is no snapshot with the id {id}")
+        return snapshot
+
+    def _over(self, snapshot: Snapshot) -> bool:
+        return parse_date_time(snapshot["expiresAt"]) <= self._clock.now_us()
+
+    def _expiry(self, now_us: int, lifetime_s: float | None) -> str:
+        seconds = SNAPSHOT_LIFETIME_S_DEFAULT if lifetime_s is None else min(lifetime_s, SNAPSHOT_LIFETIME_S_MAX)
+        return format_date_time(now_us + round(seconds * _SECOND_US))
+
+    def _notify(self, tenant: str, snapshot: Snapshot) -> None:
+        if self._tell is not None and "endpoint" in snapshot:
+            self._start(self._tell(tenant, _shown(snapshot), notice(snapshot, self._clock.now_us())))
+
+
+def notice(snapshot: Snapshot, now_us: int) -> Notice:
+    """Return the SnapshotNotification about a snapshot's status (clause 5.3.4)."""
+    body: Notice = {
+        "id": f"urn:ngsi-ld:SnapshotNotification:{uuid.uuid4()}",
+        "type": "SnapshotNotification",
+        "snapshotId": snapshot["id"],
+        "notifiedAt": format_date_time(now_us),
+        "expiresAt": snapshot["expiresAt"],
+        "snapshotPriority": snapshot["snapshotPriority"],
+        "snapshotStatus": snapshot["snapshotStatus"],
+    }
+    for name in _DETAILS:
+        if name in snapshot:
+            body[name] = snapshot[name]
+    return body
+
+
+def _shown(snapshot: Snapshot) -> Snapshot:
+    return {name: value for name, value in snapshot.items() if name != _NAMESPACE_MEMBER}
+
+
+def _status(results: Sequence[str]) -> str:
+    if all(result == "success" for result in results):
+        return "success"
+    if "success" in results:
+        return "partial"
+    return "empty" if "empty" in results else "failure"
+
+
+async def _run(source: Source, namespace: str) -> dict[str, Json]:
+    try:
+        return {"resultStatus": "success" if await source(namespace) else "empty"}
+    except HubError as error:
+        return {"resultStatus": "failure", "problemDetails": {"title": error.title, "detail": error.detail}}
+
+
+async def _logged(work: Awaitable[None]) -> None:
+    try:
+        await work
+    except HubError as error:
+        _LOG.warning("work on a snapshot stopped: %s", error.detail)
+
+
+def _erase(view: Writing, ids: Sequence[str]) -> None:
+    for id in ids:
+        document = view.entity(id)
+        if document is not None:
+            view.delete(document, [Change(Operation.ENTITY_DELETED, id)])
+            view.drop_history(id)
+
+
+def _with_members(projection: Projection) -> Projection:
+    """Return a projection that keeps what an entity cannot be stored without."""
+    pick, omit = projection.pick, projection.omit
+    if pick is not None:
+        pick = (*pick, *(Member(name) for name in _KEPT if all(member.name != name for member in pick)))
+    if omit is not None:
+        omit = tuple(member for member in omit if member.name not in _KEPT)
+    return replace(projection, pick=pick, omit=omit)

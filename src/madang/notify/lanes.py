@@ -1,0 +1,353 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A lane per subscription: what waits for it, in order, gathered into as few notifications as keep every state."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from madang.base.errors import InvalidInput, Upstream
+from madang.base.limits import (
+    NOTIFICATION_ATTEMPTS_MAX,
+    NOTIFICATION_BYTES_MAX,
+    NOTIFICATION_ENTITIES_MAX,
+    NOTIFICATION_QUEUE_BYTES_MAX,
+    NOTIFICATION_QUEUE_ENTITIES_MAX,
+    NOTIFICATION_RETRY_FIRST_S,
+    NOTIFICATION_RETRY_LONGEST_S,
+    NOTIFICATION_TIMEOUT_S,
+    NOTIFICATION_TIMEOUT_S_MAX,
+)
+from madang.base.times import format_date_time
+from madang.model.subscription import Subscription
+from madang.notify.http import HttpSender, Target
+from madang.notify.messages import Form
+from madang.notify.mqtt import MqttSender
+from madang.notify.progress import Ticket
+
+if TYPE_CHECKING:
+    from madang.base.clock import Clock
+    from madang.core.subscriptions import Entry, Subscriptions
+
+log = logging.getLogger(__name__)
+_RETRY_FACTOR: Final = 4.0
+_MICROSECONDS: Final = 1_000_000
+_RETRIED: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+class Parcel(NamedTuple):
+    """One state of one entity for one subscription; a `whole` one is a notification of its own."""
+
+    entity: str
+    bodies: tuple[bytes, ...]
+    ticket: Ticket | None
+    form: Form
+    whole: bool = False
+
+
+@dataclass(slots=True)
+class Endpoint:
+    """What is known about a receiver, whoever subscribed with it."""
+
+    failing: bool = False
+    quiet_until_us: int = 0  # cooldown (clause 5.2.15)
+
+
+@dataclass(slots=True)
+class Post:
+    """The senders and the receivers that all lanes share."""
+
+    http: HttpSender
+    mqtt: MqttSender
+    clock: Clock
+    subscriptions: Subscriptions
+    endpoints: dict[str, Endpoint] = field(default_factory=dict)
+
+    def endpoint(self, uri: str) -> Endpoint:
+        return self.endpoints.setdefault(uri, Endpoint())
+
+
+class Lane:
+    """The notifications of one subscription, delivered one after the other.
+
+    Args:
+        idle: called when nothing waits any more, so that the lane can be thrown away.
+    """
+
+    def __init__(self, post: Post, entry: Entry, idle: Callable[[Lane], None]) -> None:
+        self.entry = entry
+        self._post = post
+        self._idle = idle
+        self._waiting: deque[Parcel] = deque()
+        self._bytes = 0
+        self._held: dict[str, Parcel] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._target: tuple[str, Target] | None = None
+        self._room = asyncio.Event()
+        self._overflown = False
+        self._cancelled = False
+
+    @property
+    def subscription(self) -> Subscription:
+        return self.entry.subscription
+
+    @property
+    def delivering(self) -> bool:
+        return self._task is not None
+
+    @property
+    def full(self) -> bool:
+        return len(self._waiting) >= NOTIFICATION_QUEUE_ENTITIES_MAX or self._bytes >= NOTIFICATION_QUEUE_BYTES_MAX
+
+    def push(self, parcel: Parcel) -> None:
+        """Take a parcel on; it is settled when it was delivered, has finally failed, or nobody wants it any more."""
+        if self._post.endpoint(self.subscription.notification.endpoint.uri).quiet_until_us > self._now_us():
+            return  # 5.2.15: within the cooldown no notification is sent
+        if self.subscription.throttling_us and not parcel.whole:
+            wait_us = self._throttled_us()
+            if wait_us > 0 or self._waiting or self._task is not None:
+                self._hold(parcel, wait_us)
+                return
+        if self.full:
+            self._overflow()
+            return
+        if parcel.ticket is not None:
+            parcel.ticket.owe()
+        self._append(parcel)
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name="notify-lane")
+
+    async def room(self, timeout_s: float) -> None:
+        """Wait until there is room, but no longer than that, and not for a receiver that is known not to answer."""
+        if self._post.endpoint(self.subscription.notification.endpoint.uri).failing or self._overflown:
+            return
+        self._room.clear()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._room.wait()
+        except TimeoutError:
+            return
+
+    def cancel(self) -> None:
+        """The subscription is gone: nothing is delivered any more (clause 5.8.5.4)."""
+        self._cancelled = True
+        if self._task is not None:
+            self._task.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._held.clear()
+        self._drop_waiting()
+
+    async def stop(self) -> None:
+        """Stop where it stands; what was not delivered stays owed."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait((self._task,))
+
+    async def drained(self) -> None:
+        """Return when nothing waits for delivery (what is throttled may still wait for its time)."""
+        while self._task is not None:
+            await asyncio.wait((self._task,))
+
+    # ---- throttling (clause 5.2.12)
+
+    def _throttled_us(self) -> int:
+        last_us = self.entry.counters.last_notification_us
+        return 0 if last_us is None else last_us + self.subscription.throttling_us - self._now_us()
+
+    def _hold(self, parcel: Parcel, wait_us: int) -> None:
+        """Keep the newest state of the entity until the period is over: then all that changed goes in one go."""
+        if parcel.entity not in self._held and len(self._held) >= NOTIFICATION_QUEUE_ENTITIES_MAX:
+            self._overflow()
+            return
+        self._held.pop(parcel.entity, None)
+        self._held[parcel.entity] = parcel._replace(ticket=None)
+        self._remember_held()
+        self._plan_release(wait_us)
+
+    def _plan_release(self, wait_us: int) -> None:
+        if self._timer is None and self._held and not self._cancelled:
+            self._timer = asyncio.get_running_loop().call_later(max(wait_us, 0) / _MICROSECONDS, self._release)
+
+    def _release(self) -> None:
+        self._timer = None
+        wait_us = self._throttled_us()
+        if wait_us > 0:
+            self._plan_release(wait_us)
+            return
+        if self._task is not None:
+            return  # when it ends, it comes back here
+        held = list(self._held.values())[:NOTIFICATION_ENTITIES_MAX]
+        for parcel in held:
+            del self._held[parcel.entity]
+        self._remember_held()
+        for parcel in held:
+            self._append(parcel)
+        self._task = asyncio.create_task(self._run(), name="notify-lane")
+
+    def _remember_held(self) -> None:
+        self.entry.counters.held = tuple(self._held)
+        self._touched()
+
+    # ---- delivering
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                batch = self._next_batch()
+                await self._deliver_safely(batch)
+                for _ in batch:
+                    self._take_off()
+                if self._overflown and len(self._waiting) < NOTIFICATION_QUEUE_ENTITIES_MAX // 2:
+                    self._overflown = False
+                if not self.full:
+                    self._room.set()
+        finally:
+            self._task = None
+        self._plan_release(self._throttled_us())
+        if not self._held:
+            self._idle(self)
+
+    def _append(self, parcel: Parcel) -> None:
+        self._waiting.append(parcel)
+        self._bytes += sum(map(len, parcel.bodies))
+
+    def _take_off(self) -> None:
+        parcel = self._waiting.popleft()
+        self._bytes -= sum(map(len, parcel.bodies))
+        if parcel.ticket is not None:
+            parcel.ticket.settle()
+
+    def _next_batch(self) -> list[Parcel]:
+        """Return what goes into the next notification: no entity twice, all of one form."""
+        waiting = self._waiting
+        first = waiting[0]
+        if first.whole or len(waiting) == 1:
+            return [first]
+        batch: list[Parcel] = []
+        entities: set[str] = set()
+        size = 0
+        for parcel in waiting:
+            size += len(parcel.bodies[0])
+            if parcel.whole or parcel.entity in entities or parcel.form is not first.form:
+                break
+            if batch and size > NOTIFICATION_BYTES_MAX:
+                break
+            batch.append(parcel)
+            entities.add(parcel.entity)
+            if len(batch) >= NOTIFICATION_ENTITIES_MAX:
+                break
+        return batch
+
+    async def _deliver_safely(self, batch: Sequence[Parcel]) -> None:
+        try:
+            await self._deliver(batch)
+        except Exception:
+            # A mistake of ours in one notification must not stop all that come after it.
+            log.exception("a notification of %s could not be made", self.subscription.id)
+
+    async def _deliver(self, batch: Sequence[Parcel]) -> None:
+        """Send one notification, again after a failure that may pass, and count what became of it."""
+        form = batch[0].form
+        uri = form.subscription.notification.endpoint.uri
+        endpoint = self._post.endpoint(uri)
+        counters = self.entry.counters
+        body: bytes | None = None
+        delay_s = NOTIFICATION_RETRY_FIRST_S
+        for attempt in range(1, NOTIFICATION_ATTEMPTS_MAX + 1):
+            now_us = self._now_us()
+            if self.subscription.status(now_us) != "active" or endpoint.quiet_until_us > now_us:
+                return
+            if body is None:
+                counters.times_sent += 1
+                body = form.body([one for parcel in batch for one in parcel.bodies], format_date_time(now_us))
+            counters.last_notification_us = now_us
+            self._touched()
+            retry = await self._attempt(form, body, first=attempt == 1)
+            if not retry:
+                return
+            if endpoint.failing or attempt == NOTIFICATION_ATTEMPTS_MAX:
+                break
+            await asyncio.sleep(delay_s)
+            delay_s = min(delay_s * _RETRY_FACTOR, NOTIFICATION_RETRY_LONGEST_S)
+        endpoint.failing = True
+
+    async def _attempt(self, form: Form, body: bytes, *, first: bool) -> bool:
+        """Send once; tell whether it is worth another try."""
+        params = form.subscription.notification.endpoint
+        endpoint = self._post.endpoint(params.uri)
+        retry = False
+        try:
+            status = await self._send(form, body)
+        except (Upstream, InvalidInput) as error:
+            reason, retry = error.detail, isinstance(error, Upstream)
+        else:
+            if 200 <= status < 300:
+                endpoint.failing = False
+                self.entry.counters.failed = False
+                self.entry.counters.last_success_us = self._now_us()
+                self._touched()
+                return False
+            reason, retry = f"it answered {status}", status in _RETRIED
+        if first:
+            self.entry.counters.times_failed += 1
+            log.info("a notification of %s to %s failed: %s", self.subscription.id, _shown(params.uri), reason)
+        self.entry.counters.failed = True
+        self.entry.counters.last_failure_us = now_us = self._now_us()
+        self._touched()
+        if params.cooldown_s is not None:
+            endpoint.quiet_until_us = now_us + round(params.cooldown_s * _MICROSECONDS)
+            return False
+        return retry
+
+    async def _send(self, form: Form, body: bytes) -> int:
+        params = form.subscription.notification.endpoint
+        timeout_s = min(params.timeout_s or NOTIFICATION_TIMEOUT_S, NOTIFICATION_TIMEOUT_S_MAX)
+        if params.mqtt is not None:
+            await self._post.mqtt.publish(params.mqtt, form.mqtt_message(body), timeout_s)
+            return 200
+        if self._target is None or self._target[0] != params.uri:
+            self._target = (params.uri, Target.of(params.uri))
+        return await self._post.http.post(self._target[1], form.headers, body, timeout_s)
+
+    # ---- small things
+
+    def _now_us(self) -> int:
+        return self._post.clock.now_us()
+
+    def _touched(self) -> None:
+        self._post.subscriptions.touched(self.subscription.tenant, self.subscription.id)
+
+    def _overflow(self) -> None:
+        """Give a change up: the receiver takes far less than what happens, and its queue is full."""
+        counters = self.entry.counters
+        counters.times_failed += 1
+        counters.failed = True
+        counters.last_failure_us = self._now_us()
+        self._touched()
+        if not self._overflown:
+            self._overflown = True
+            log.warning(
+                "subscription %s: more than %d changes wait; changes are lost until its receiver keeps up",
+                self.subscription.id,
+                NOTIFICATION_QUEUE_ENTITIES_MAX,
+            )
+
+    def _drop_waiting(self) -> None:
+        while self._waiting:
+            self._take_off()
+
+
+def _shown(uri: str) -> str:
+    """Return the address without a password in it."""
+    scheme, _, rest = uri.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"

@@ -1,0 +1,340 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Subscriptions delivered: reads the change log, matches every change, and hands what matches to the lanes.
+
+Changes come straight from the writer, in memory. After a restart, or when more come than can be matched, they are read
+from the log after the bookmark, which only moves on when everything before it was delivered or has finally failed: so
+every subscriber hears of every change at least once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from madang.base.errors import HubError, TenantNotFound
+from madang.base.limits import (
+    NOTIFICATION_BACKPRESSURE_S,
+    NOTIFICATION_BOOKMARK_S,
+    NOTIFICATION_COMMITS_WAITING_MAX,
+    NOTIFICATION_INTERVAL_ENTITIES_MAX,
+    SHUTDOWN_DRAIN_S,
+)
+from madang.model.change import EntityCommit
+from madang.model.subscription import Subscription
+from madang.model.subscription_matching import Delta, delta_of, matches
+from madang.notify.http import HttpSender
+from madang.notify.index import SubscriptionIndex
+from madang.notify.intervals import Intervals, Key
+from madang.notify.lanes import Lane, Parcel, Post
+from madang.notify.mqtt import MqttSender
+from madang.notify.preparing import Preparing
+from madang.notify.progress import Progress, Ticket
+from madang.notify.replay import commits_after
+
+if TYPE_CHECKING:
+    from madang.core.hub import Core
+
+log = logging.getLogger(__name__)
+READER: Final = "notify"
+# After so many commits in a row the loop gets a turn, so that requests do not wait for notifications.
+_COMMITS_PER_TURN: Final = 16
+_MICROSECONDS: Final = 1_000_000
+
+
+class Notifier:
+    """Delivers the notifications of one hub. One per process; started after the core and stopped before it.
+
+    Args:
+        allow_private_addresses: call endpoints on addresses that are not on the public internet.
+    """
+
+    def __init__(self, core: Core, *, allow_private_addresses: bool = False) -> None:
+        self._core = core
+        self._clock = core.clock
+        self._index = SubscriptionIndex()
+        self._intervals = Intervals()
+        self._preparing = Preparing(core.contexts, core.consumption, core.snapshots.origin)
+        self._post = Post(
+            HttpSender(allow_private=allow_private_addresses),
+            MqttSender(allow_private=allow_private_addresses),
+            core.clock,
+            core.subscriptions,
+        )
+        self._lanes: dict[Key, Lane] = {}
+        self._progress = Progress()
+        self._saved = 0
+        self._waiting: deque[EntityCommit] = deque()
+        self._behind = False
+        self._stopping = False
+        self._wake = asyncio.Event()
+        self._through = asyncio.Event()  # nothing waits to be matched
+        self._interval_wake = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._firing: dict[Key, asyncio.Task[None]] = {}
+
+    async def start(self) -> None:
+        """Begin to read the log where the bookmark stands; the subscriptions must be at hand."""
+        subscriptions, store = self._core.subscriptions, self._core.store
+        for subscription in subscriptions.all():
+            self._enter(subscription)
+        subscriptions.listen(self._subscription_changed)
+        position = await store.bookmark(READER)
+        if position == 0 and not any(True for _ in subscriptions.all()):
+            position = await store.last_sequence()  # a new hub, or one that never had a subscriber
+        self._progress = Progress(position)
+        self._saved = position
+        self._behind = position < await store.last_sequence()
+        self._core.writer.subscribe(self._committed)
+        self._tasks = [
+            asyncio.create_task(self._read(), name="notify-read"),
+            asyncio.create_task(self._save(), name="notify-save"),
+            asyncio.create_task(self._keep_time(), name="notify-intervals"),
+        ]
+        await self._restore_held()
+
+    async def close(self) -> None:
+        """Deliver what is under way, within a bounded time; what is left is found again from the bookmark."""
+        self._stopping = True
+        self._wake.set()
+        self._interval_wake.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SHUTDOWN_DRAIN_S / 2):
+                await self.drain()
+        await self.abort()
+        await self._write_bookmark()
+
+    async def abort(self) -> None:
+        """Stop where it stands, as a crash would: no bookmark is written."""
+        self._stopping = True
+        tasks = [*self._tasks, *self._firing.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for lane in list(self._lanes.values()):
+            await lane.stop()
+        await self._post.http.close()
+        await self._post.mqtt.close()
+
+    def lag(self) -> int:
+        """Return how many changes of the log have not been dealt with yet."""
+        return max(0, self._core.writer.sequence_last - self._progress.bookmark)
+
+    async def drain(self) -> None:
+        """Wait until all changes known now have been matched and delivered or given up (for tests and benchmarks)."""
+        await self._through.wait()
+        await self._delivered()
+
+    # ---- subscriptions come and go
+
+    def _subscription_changed(self, before: Subscription | None, after: Subscription | None) -> None:
+        if before is not None:
+            self._index.remove(before)
+            self._intervals.remove(before)
+            self._preparing.forget(before)
+            if after is None:
+                lane = self._lanes.pop((before.tenant, before.id), None)
+                if lane is not None:
+                    lane.cancel()
+        if after is not None:
+            self._enter(after)
+        self._interval_wake.set()
+
+    def _enter(self, subscription: Subscription) -> None:
+        entry = self._core.subscriptions.entry(subscription.tenant, subscription.id)
+        self._index.add(subscription)
+        last_us = entry.counters.last_notification_us if entry is not None else None
+        self._intervals.put(subscription, last_us, self._clock.now_us())
+
+    def _lane(self, subscription: Subscription) -> Lane | None:
+        key = (subscription.tenant, subscription.id)
+        lane = self._lanes.get(key)
+        if lane is None:
+            entry = self._core.subscriptions.entry(*key)
+            if entry is None:
+                return None
+            lane = self._lanes[key] = Lane(self._post, entry, self._lane_idle)
+        return lane
+
+    def _lane_idle(self, lane: Lane) -> None:
+        key = (lane.subscription.tenant, lane.subscription.id)
+        if self._lanes.get(key) is lane:
+            del self._lanes[key]
+
+    # ---- changes
+
+    def _committed(self, commits: Sequence[EntityCommit]) -> None:
+        self._through.clear()
+        if self._behind:
+            return  # they are read from the log, where they stand already
+        if len(self._waiting) + len(commits) > NOTIFICATION_COMMITS_WAITING_MAX:
+            self._behind = True
+            log.warning("notifications fall behind; they go on from the change log")
+        else:
+            self._waiting.extend(commits)
+        self._wake.set()
+
+    async def _read(self) -> None:
+        while True:
+            if self._waiting:
+                await self._match_waiting()
+            elif self._behind:
+                await self._catch_up()
+            else:
+                self._through.set()
+                self._wake.clear()
+                await self._wake.wait()
+
+    async def _match_waiting(self) -> None:
+        waiting = self._waiting
+        turn = 0
+        while waiting:
+            commit = waiting[0]
+            if commit.sequence_last > self._progress.position:
+                await self._match_safely(commit)
+            waiting.popleft()
+            turn += 1
+            if turn % _COMMITS_PER_TURN == 0:
+                await asyncio.sleep(0)
+
+    async def _catch_up(self) -> None:
+        """Read the log up to its end; from then on changes come straight from the writer again."""
+        async for last, commits in commits_after(self._core.store, self._progress.position):
+            for commit in commits:
+                await self._match_safely(commit)
+            self._progress.pass_over(last)
+        last = self._core.writer.sequence_last
+        if self._progress.position < last and not await self._core.store.changes(self._progress.position, limit=1):
+            self._progress.pass_over(last)  # numbers at the end of the log that stand for no row
+        # Between this comparison and the next commit nothing else runs, so no change is lost.
+        if self._progress.position >= self._core.writer.sequence_last:
+            self._behind = False
+
+    async def _match_safely(self, commit: EntityCommit) -> None:
+        try:
+            await self._match(commit)
+        except Exception:
+            # One change that cannot be dealt with must not silence all subscriptions for ever.
+            log.exception("a change of %s could not be matched", commit.entity)
+            self._progress.pass_over(commit.sequence_last)
+
+    async def _match(self, commit: EntityCommit) -> None:
+        delta = delta_of(commit) if self._index.concerns(commit.tenant) else None
+        if delta is None:
+            self._progress.pass_over(commit.sequence_last)
+            return
+        ticket = self._progress.begin(commit.commit, commit.sequence_last)
+        now_us = self._clock.now_us()
+        for subscription in self._index.candidates(delta):
+            if subscription.status(now_us) != "active":
+                continue
+            if subscription.linked:
+                matched = await self._preparing.matches(subscription, delta)
+            else:
+                matched = matches(subscription, delta)
+            if matched:
+                await self._hand_over(subscription, delta, ticket)
+        self._progress.end(ticket)
+
+    async def _hand_over(self, subscription: Subscription, delta: Delta, ticket: Ticket) -> None:
+        lane = self._lane(subscription)
+        if lane is None:
+            return
+        preparing = self._preparing
+        if preparing.at_hand(subscription):
+            bodies: tuple[bytes, ...] = (preparing.change_now(subscription, delta),)
+        else:
+            bodies = await preparing.change(subscription, delta)
+        if lane.full:
+            await lane.room(NOTIFICATION_BACKPRESSURE_S)
+        flat = subscription.notification.join == "flat"
+        lane.push(Parcel(delta.commit.entity, bodies, ticket, preparing.form(subscription)[0], whole=flat))
+
+    # ---- by the clock
+
+    async def _keep_time(self) -> None:
+        while True:
+            self._interval_wake.clear()
+            now_us = self._clock.now_us()
+            for tenant, id in self._intervals.due(now_us):
+                entry = self._core.subscriptions.entry(tenant, id)
+                if entry is not None:
+                    self._intervals.again(entry.subscription, now_us)
+                    self._fire(entry.subscription)
+            next_us = self._intervals.next_us
+            wait_s = None if next_us is None else max(0.0, (next_us - self._clock.now_us()) / _MICROSECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._interval_wake.wait()
+
+    def _fire(self, subscription: Subscription) -> None:
+        """Begin a periodic notification, unless the one before is not through yet: what it would say is outdated."""
+        key = (subscription.tenant, subscription.id)
+        if self._stopping or key in self._firing or subscription.status(self._clock.now_us()) != "active":
+            return
+        task = self._firing[key] = asyncio.create_task(self._notify_interval(subscription), name="notify-interval")
+        task.add_done_callback(lambda _: self._firing.pop(key, None))
+
+    async def _notify_interval(self, subscription: Subscription) -> None:
+        """Tell of all entities that match (clause 5.8.6); in several notifications when they are very many."""
+        limit = NOTIFICATION_INTERVAL_ENTITIES_MAX
+        offset, more = 0, True
+        try:
+            while more:
+                page = await self._core.consumption.find(
+                    subscription.tenant, replace(subscription.query, limit=limit, offset=offset)
+                )
+                more, offset = page.more, offset + limit
+                if not page.documents:
+                    return
+                bodies = await self._preparing.found(subscription, page.documents)
+                lane = self._lane(subscription)
+                if lane is None:
+                    return
+                lane.push(Parcel("", bodies, None, self._preparing.form(subscription)[0], whole=True))
+                await lane.drained()
+        except TenantNotFound:
+            return
+        except HubError as error:
+            log.warning("the entities of subscription %s cannot be found: %s", subscription.id, error.detail)
+
+    # ---- bookmark
+
+    async def _save(self) -> None:
+        while True:
+            await asyncio.sleep(NOTIFICATION_BOOKMARK_S)
+            try:
+                await self._write_bookmark()
+            except HubError as error:
+                log.warning("the bookmark of notifications could not be written: %s", error.detail)
+
+    async def _write_bookmark(self) -> None:
+        bookmark = self._progress.bookmark
+        moved = bookmark > self._saved
+        while await self._core.subscriptions.flush():
+            pass
+        if moved:
+            await self._core.subscriptions.flush(reader=READER, bookmark=bookmark)
+            self._saved = bookmark
+
+    async def _delivered(self) -> None:
+        for lane in list(self._lanes.values()):
+            await lane.drained()
+
+    async def _restore_held(self) -> None:
+        """Take up the changes that waited for the throttling to end when the hub was stopped."""
+        for subscription in list(self._core.subscriptions.all()):
+            entry = self._core.subscriptions.entry(subscription.tenant, subscription.id)
+            if entry is None or not entry.counters.held:
+                continue
+            held, entry.counters.held = entry.counters.held, ()
+            documents = await self._core.consumption.documents(subscription.tenant, held)
+            lane = self._lane(subscription)
+            for id, document in documents.items():
+                bodies = await self._preparing.found(subscription, [document])
+                if lane is not None:
+                    lane.push(Parcel(id, bodies, None, self._preparing.form(subscription)[0]))

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SQL functions that decide in Python what SQL alone cannot; each is handed the parsed question as an object.
+
+SQLite passes such an object through a statement as a pointer (`apsw.pyobject`), so nothing is rendered or parsed again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import apsw
+import orjson
+
+from madang.model.query import geo, regex, scope
+from madang.model.query.geo import GeoQuery
+from madang.model.query.order import OrderKey, comparable, comparable_text, is_last
+from madang.model.query.q_match import fulfils
+from madang.model.query.q_tree import Expression, Term
+from madang.model.query.scope import ScopeQuery
+from madang.model.query.values import targets
+
+
+def register(connection: apsw.Connection) -> None:
+    """Make the functions known to a connection; every connection that runs narrowed queries needs them."""
+    functions: dict[str, Callable[..., Any]] = {
+        "madang_fulfils": _fulfils,
+        "madang_finds": _finds,
+        "madang_place": _place,
+        "madang_scope": _scope,
+        "madang_order": _order,
+        "madang_order_text": _order_text,
+        "madang_id_finds": _id_finds,
+    }
+    for name, function in functions.items():
+        connection.create_scalar_function(name, function, 2, deterministic=True)
+    connection.create_scalar_function("madang_absent", is_last, 1, deterministic=True)
+
+
+def _fulfils(term: Term, attribute: str | None) -> bool:
+    """Whether the JSON of the first attribute of the term's path fulfils the term."""
+    if attribute is None:
+        return False
+    document = {term.path.names[0]: orjson.loads(attribute)}
+    return any(fulfils(term, target) for target in targets(document, term.path))
+
+
+def _finds(expression: Expression, text: str | None) -> bool:
+    return text is not None and regex.found(expression.pattern, text)
+
+
+def _id_finds(pattern: str, id: str) -> bool:
+    return regex.found(regex.compile(pattern, "idPattern"), id)
+
+
+def _place(query: GeoQuery, attribute: str | None) -> bool:
+    return attribute is not None and geo.matches(query, {query.attribute: orjson.loads(attribute)})
+
+
+def _scope(query: ScopeQuery, scopes: str | None) -> bool:
+    return scopes is not None and scope.matches(query, {"scope": orjson.loads(scopes)})
+
+
+def _order(part: OrderKey, attribute: str | None) -> int | float | bytes | None:
+    if attribute is None:
+        return None
+    return comparable(part, {part.path.names[0]: orjson.loads(attribute)})
+
+
+@lru_cache(maxsize=20_000)
+def _order_text(part: OrderKey, text: str) -> bytes:
+    return comparable_text(part, text)

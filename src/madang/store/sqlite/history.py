@@ -1,0 +1,562 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The history half of the embedded store: temporal questions answered from the change log."""
+
+# ruff: noqa: S608 - statements are put together from constants of this package; every value is bound
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import apsw
+import orjson
+
+from madang.model.change import Operation
+from madang.model.query import regex
+from madang.model.query.model import EntitySelector
+from madang.model.temporal.aggregation import Point, Span, aggregate, from_buckets, point
+from madang.model.temporal.evolution import (
+    MADE_BY_HISTORY,
+    Interval,
+    StoredInstance,
+    is_tombstone,
+    scope_intervals,
+    scope_states,
+    shown_scopes,
+    windowed_document,
+)
+from madang.model.temporal.query import Aggregation, Window
+from madang.store.history import (
+    AggregatedEvolution,
+    AggregatedSeries,
+    HistoryFound,
+    HistoryPage,
+    HistoryQuestion,
+    HistoryReading,
+    HistoryState,
+    HistoryVersion,
+)
+from madang.store.sqlite.history_numbers import NumberReader, plain_numbers
+from madang.store.sqlite.history_reading import (
+    NOT_EXPIRED,
+    AttributeReader,
+    Condition,
+    Meta,
+    Names,
+    attribute_names,
+    chosen_attributes,
+    in_datasets,
+    in_window,
+    read_meta,
+    register,
+)
+
+T = TypeVar("T")
+
+
+class SqliteHistory:
+    """A part of `SqliteStore`, which gives it connections and threads."""
+
+    if TYPE_CHECKING:
+        tenant_keys: dict[str, int]
+        name_keys: dict[str, int]
+        name_texts: dict[int, str]
+
+        def reader(self) -> apsw.Connection: ...
+
+        async def run(self, function: Callable[..., T], *args: Any) -> T: ...
+
+    async def history_find(self, tenant: str, question: HistoryQuestion) -> HistoryFound:
+        key = self.tenant_keys.get(tenant)
+        if key is None:
+            return HistoryFound([], 0 if question.count else None)
+        return await self.run(lambda: _Search(self._history_connection(), self._names, key, question).run())
+
+    async def history_read(self, tenant: str, ids: Sequence[str], reading: HistoryReading) -> HistoryPage:
+        key = self.tenant_keys.get(tenant, 0)
+        return await self.run(lambda: _Page(self._history_connection(), self._names, key, reading).read(ids))
+
+    async def history_aggregate(
+        self, tenant: str, ids: Sequence[str], reading: HistoryReading, aggregation: Aggregation
+    ) -> list[AggregatedEvolution]:
+        key = self.tenant_keys.get(tenant, 0)
+
+        def read() -> list[AggregatedEvolution]:
+            connection = self._history_connection()
+            metas = (read_meta(connection, self._names, key, id) for id in ids)
+            found = (_aggregated(connection, self._names, meta, reading, aggregation) for meta in metas if meta)
+            return [each for each in found if each is not None]
+
+        return await self.run(read)
+
+    async def history_state(self, tenant: str, id: str) -> HistoryState | None:
+        return await self.run(self._history_state, self.tenant_keys.get(tenant, 0), id)
+
+    def _history_state(self, tenant: int, id: str) -> HistoryState | None:
+        connection = self._history_connection()
+        meta = read_meta(connection, self._names, tenant, id)
+        if meta is None:
+            return None
+        told = any(row.operation is not Operation.HISTORY_DELETED for row in meta.rows)
+        if not told and not attribute_names(connection, self._names, meta):
+            return None
+        creations = [row.value for row in meta.rows if row.operation is Operation.ENTITY_CREATED]
+        by_history = all(isinstance(value, dict) and value.get(MADE_BY_HISTORY) for value in creations)
+        sql = f"SELECT 1 FROM change WHERE entity = ? AND hidden = 0 AND operation IN ({_CORE_OPERATIONS}) LIMIT 1"
+        touched = not by_history or connection.execute(sql, (meta.key,)).get is not None
+        return HistoryState(meta.evolution.types, meta.document is not None, not touched)
+
+    async def history_version(self, tenant: str, id: str, attribute: str, instance: int) -> HistoryVersion | None:
+        return await self.run(self._history_version, self.tenant_keys.get(tenant, 0), id, attribute, instance)
+
+    def _history_version(self, tenant: int, id: str, attribute: str, instance: int) -> HistoryVersion | None:
+        connection = self._history_connection()
+        meta = read_meta(connection, self._names, tenant, id)
+        if meta is None:
+            return None
+        for sequence, time_us, change in meta.created.get(attribute, ()):
+            if sequence == instance and change.value is not None:
+                stored = StoredInstance(instance, time_us, time_us, time_us, change.value)
+                return HistoryVersion(sequence, change.dataset, stored)
+        of = (meta.key, self.name_keys.get(attribute, 0), instance)
+        columns = "sequence, dataset, time_us, value FROM change WHERE hidden = 0 AND entity = ? AND attribute = ?"
+        row = connection.execute(f"SELECT {columns} AND sequence = ? AND instance IS NULL", of).fetchone()
+        row = row or connection.execute(f"SELECT {columns} AND instance = ?", of).fetchone()
+        if row is None:
+            return None
+        sequence, dataset, time_us, value = row
+        created_us = connection.execute("SELECT time_us FROM change WHERE sequence = ?", (instance,)).get or time_us
+        stored = StoredInstance(instance, time_us, created_us, time_us, orjson.loads(value))
+        return HistoryVersion(sequence, self.name_texts.get(dataset), stored)
+
+    async def history_sequences(
+        self, tenant: str, id: str, attribute: str, *, dataset: str | None = None, all_datasets: bool = False
+    ) -> tuple[list[int], bool]:
+        def read() -> list[tuple[int, str | None]]:
+            return self._history_rows(self.tenant_keys.get(tenant, 0), id, attribute)
+
+        rows = await self.run(read)
+        return [sequence for sequence, of in rows if all_datasets or of == dataset], bool(rows)
+
+    def _history_rows(self, tenant: int, id: str, attribute: str) -> list[tuple[int, str | None]]:
+        """Return sequence and dataset of each instance of an attribute."""
+        connection = self._history_connection()
+        meta = read_meta(connection, self._names, tenant, id)
+        if meta is None:
+            return []
+        sql = "SELECT sequence, dataset FROM change WHERE entity = ? AND attribute = ? AND hidden = 0"
+        rows = connection.execute(sql, (meta.key, self.name_keys.get(attribute, 0)))
+        found = [(sequence, self.name_texts.get(dataset)) for sequence, dataset in rows]
+        if attribute == "scope":
+            return [*found, *((row.sequence, None) for row in meta.rows if row.operation is Operation.SCOPE_CHANGED)]
+        return [*found, *((each.sequence, each.change.dataset) for each in meta.created.get(attribute, ()))]
+
+    async def history_same(self, tenant: str, id: str, keys: Sequence[tuple[str, str | None, int]]) -> list[int]:
+        return await self.run(self._history_same, self.tenant_keys.get(tenant, 0), id, keys)
+
+    def _history_same(self, tenant: int, id: str, keys: Sequence[tuple[str, str | None, int]]) -> list[int]:
+        connection = self._history_connection()
+        meta = read_meta(connection, self._names, tenant, id)
+        if meta is None:
+            return []
+        sql = (
+            "SELECT sequence FROM change "
+            "WHERE entity = ? AND attribute = ? AND observed_us = ? AND dataset IS ? AND hidden = 0"
+        )
+        found: list[int] = []
+        for attribute, dataset, observed_us in keys:
+            of = None if dataset is None else self.name_keys.get(dataset, 0)
+            rows = connection.execute(sql, (meta.key, self.name_keys.get(attribute, 0), observed_us, of))
+            found += [row[0] for row in rows]
+            for sequence, _, change in meta.created.get(attribute, ()):
+                if change.dataset == dataset and change.observed_us == observed_us:
+                    found.append(sequence)
+        return found
+
+    @property
+    def _names(self) -> Names:
+        return Names(self.name_keys, self.name_texts)
+
+    def _history_connection(self) -> apsw.Connection:
+        connection = self.reader()
+        register(connection)
+        return connection
+
+
+# What only the Core API writes; the temporal API writes TYPE_CHANGED, HISTORY_ADDED, HISTORY_DELETED and marked creations.
+_CORE_OPERATIONS = ", ".join(
+    str(int(operation))
+    for operation in (
+        Operation.ATTRIBUTE_CREATED,
+        Operation.ATTRIBUTE_UPDATED,
+        Operation.ATTRIBUTE_DELETED,
+        Operation.SCOPE_CHANGED,
+        Operation.ENTITY_TOUCHED,
+        Operation.ENTITY_DELETED,
+    )
+)
+
+
+# ---------------------------------------------------------------------- questions
+
+
+class _Search:
+    """Finds the entities of one question, going through the candidates that SQL leaves over."""
+
+    def __init__(self, connection: apsw.Connection, names: Names, tenant: int, question: HistoryQuestion) -> None:
+        self._connection = connection
+        self._names = names
+        self._tenant = tenant
+        self._question = question
+        self._patterns = [
+            None if selector.id_pattern is None else regex.compile(selector.id_pattern, "idPattern")
+            for selector in question.selectors
+        ]
+        self._intervals: dict[str, Sequence[Interval]] = {}
+
+    def run(self) -> HistoryFound:
+        question = self._question
+        end = question.offset + question.limit
+        ids: list[str] = []
+        number = 0
+        for id in self._matching():
+            if question.offset <= number < end:
+                ids.append(id)
+            number += 1
+            if number > end and not question.count:
+                break
+        intervals = {id: self._intervals[id] for id in ids if id in self._intervals}
+        return HistoryFound(ids, number if question.count else None, number > end, intervals)
+
+    def _matching(self) -> Iterator[str]:
+        question = self._question
+        selectors = question.selectors
+        plain = question.test is None and question.scope is None and not any(self._patterns)
+        # SQL checks ids and types of one selector, but not which id goes with which type among several.
+        plain = plain and (len(selectors) < 2 or not any(selector.ids for selector in selectors))
+        sql, parameters = self._candidates()
+        for id, past, told in self._connection.execute(sql, parameters):
+            if (plain and told and not past) or self._fits(id, past=past, told=told):
+                yield id
+
+    def _fits(self, id: str, *, past: bool, told: bool) -> bool:
+        question = self._question
+        patterns = zip(question.selectors, self._patterns, strict=True)
+        if question.selectors and not any(_id_fits(selector, pattern, id) for selector, pattern in patterns):
+            return False
+        meta = read_meta(self._connection, self._names, self._tenant, id)
+        if meta is None or (question.selectors and not self._selected(meta)):
+            return False
+        return (told or self._was_created_with(meta)) and self._passes(meta) and self._in_scope(meta)
+
+    def _selected(self, meta: Meta) -> bool:
+        id, types = meta.evolution.id, meta.evolution.types
+        return any(
+            _id_fits(selector, pattern, id) and (selector.types is None or selector.types.fits(types))
+            for selector, pattern in zip(self._question.selectors, self._patterns, strict=True)
+        )
+
+    def _reader(
+        self, meta: Meta, parts: Sequence[Interval] | None = None, datasets: tuple[str, ...] = ()
+    ) -> AttributeReader:
+        reading = HistoryReading(self._question.window, datasets=datasets, now=self._question.now)
+        return AttributeReader(self._connection, self._names, meta, reading, parts or _window_parts(reading))
+
+    def _asked(self, meta: Meta) -> list[str]:
+        question = self._question
+        return chosen_attributes(self._connection, self._names, meta, question.attributes or None, question.excluded)
+
+    def _was_created_with(self, meta: Meta) -> bool:
+        """Tell whether an instance of the entity's creation lies in the window; SQL does not look into those."""
+        window = self._question.window
+        reader = self._reader(meta, datasets=self._question.datasets)
+        return any(reader.created(name, (window.start_us, window.end_us)) for name in self._asked(meta))
+
+    def _passes(self, meta: Meta) -> bool:
+        test = self._question.test
+        if test is None:
+            return True
+        reader = self._reader(meta)
+        timed = self._question.window.time_property == "observedAt"
+        instances = []
+        for name in sorted(test.attributes):
+            inside = [row.value for row in reader.rows(name, descending=False)]
+            # C.5.5: an attribute without temporal evolution holds all the time.
+            instances.append((name, inside or (reader.constant(name) if timed else [])))
+        return test.matches(windowed_document(meta.evolution.id, meta.evolution.types, instances, meta.document))
+
+    def _in_scope(self, meta: Meta) -> bool:
+        """Tell whether the entity has an instance while its scope fulfils the question (clause 4.18, example C.5.16)."""
+        question = self._question
+        if question.scope is None:
+            return True
+        parts = scope_intervals(scope_states(meta.rows), question.scope, question.window)
+        if not parts:
+            return False
+        reader = self._reader(meta, parts, question.datasets)
+        if not any(reader.rows(name, descending=False, limit=1) for name in self._asked(meta)):
+            return False
+        self._intervals[meta.evolution.id] = parts
+        return True
+
+    # ------------------------------------------------------------------ SQL
+
+    def _candidates(self) -> tuple[str, tuple[Any, ...]]:
+        question = self._question
+        told, created = self._told(), self._created()
+        conditions = [Condition("e.tenant = ?", (self._tenant,)), *self._narrowing()]
+        order = "e.key" if question.descending is None else "e.id DESC" if question.descending else "e.id"
+        where = " AND ".join(condition.sql for condition in conditions)
+        sql = (
+            f"SELECT e.id, e.body IS NULL, {told.sql} AS told FROM entity e "
+            f"WHERE {where} AND (told OR {created.sql}) ORDER BY {order}"
+        )
+        narrowing = (value for condition in conditions for value in condition.parameters)
+        # SQLite puts the text of `told` where its name stands, but binds its values once.
+        return sql, (*told.parameters, *narrowing, *created.parameters)
+
+    def _narrowing(self) -> list[Condition]:
+        question = self._question
+        narrowed: list[Condition] = []
+        if question.only is not None:
+            narrowed.append(_one_of_ids(sorted(question.only)))
+        selectors = question.selectors
+        if selectors and all(selector.ids for selector in selectors):
+            narrowed.append(_one_of_ids([id for selector in selectors for id in selector.ids]))
+        if selectors and all(selector.types is not None for selector in selectors):
+            narrowed.append(self._typed(selectors))
+        return narrowed
+
+    def _typed(self, selectors: Sequence[EntitySelector]) -> Condition:
+        """Return the condition that a current entity has the types, or that no current state tells its types."""
+        groups = [group for selector in selectors if selector.types is not None for group in selector.types.any_of]
+        parts, parameters = [], []
+        for group in groups:
+            sql = " INTERSECT ".join(["SELECT key FROM entity_type WHERE tenant = ? AND type = ?"] * len(group))
+            parts.append(f"SELECT key FROM ({sql})")
+            parameters += [value for name in group for value in (self._tenant, name)]
+        parts.append("SELECT key FROM entity WHERE tenant = ? AND body IS NULL")
+        return Condition(f"e.key IN ({' UNION '.join(parts)})", (*parameters, self._tenant))
+
+    def _told(self) -> Condition:
+        """Return the condition that the entity has a row of an asked attribute in the window."""
+        question = self._question
+        inside = in_window(question.window)
+        datasets = in_datasets(question.datasets, self._names)
+        keys = self._names.keys
+        if question.attributes:
+            known = [keys[name] for name in question.attributes if name in keys and name not in question.excluded]
+            attributes = Condition(f"c.attribute IN ({', '.join('?' * len(known))})", tuple(known))
+        else:
+            out = [keys[name] for name in ("scope", *question.excluded) if name in keys]
+            attributes = Condition(f"c.attribute > 0 AND c.attribute NOT IN ({', '.join('?' * len(out))})", tuple(out))
+        sql = (
+            f"EXISTS (SELECT 1 FROM change c WHERE c.entity = e.key AND {attributes.sql} AND c.hidden = 0 "
+            f"AND {inside.sql} AND {datasets.sql} AND {NOT_EXPIRED})"
+        )
+        return Condition(sql, (*attributes.parameters, *inside.parameters, *datasets.parameters, question.now))
+
+    def _created(self) -> Condition:
+        """Return the condition that the instances the entity was created with have to be looked at."""
+        window = self._question.window
+        if window.time_property == "deletedAt":
+            return Condition("0", ())
+        inside = Condition("instr(c.value, '\"observedAt\"') > 0", ())
+        if window.time_property != "observedAt":
+            inside = in_window(Window("modifiedAt", True, window.relation, window.start_us, window.end_us))
+        sql = (
+            "EXISTS (SELECT 1 FROM change c WHERE c.entity = e.key AND c.attribute IS NULL AND c.hidden = 0 "
+            f"AND c.operation = {int(Operation.ENTITY_CREATED)} AND {inside.sql})"
+        )
+        return Condition(sql, inside.parameters)
+
+
+def _id_fits(selector: EntitySelector, pattern: Any, id: str) -> bool:
+    return (not selector.ids or id in selector.ids) and (pattern is None or regex.found(pattern, id))
+
+
+def _one_of_ids(ids: Sequence[str]) -> Condition:
+    return Condition("e.id IN (SELECT value FROM json_each(?))", (orjson.dumps(list(ids)).decode(),))
+
+
+def _window_parts(reading: HistoryReading) -> tuple[Interval, ...]:
+    return ((reading.window.start_us, reading.window.end_us),)
+
+
+def _parts(reading: HistoryReading, id: str) -> Sequence[Interval]:
+    """Return the parts of the window that count for an entity."""
+    return reading.intervals.get(id) or _window_parts(reading)
+
+
+# ---------------------------------------------------------------------- pages
+
+
+class _Page:
+    """Reads a page of evolutions; attributes with too many instances cut all of it at one moment (clause 6.3.10)."""
+
+    def __init__(self, connection: apsw.Connection, names: Names, tenant: int, reading: HistoryReading) -> None:
+        self._connection = connection
+        self._names = names
+        self._tenant = tenant
+        self._reading = reading
+        self._descending = reading.window.last_n is not None
+        self._cut_us: int | None = None
+
+    def read(self, ids: Sequence[str]) -> HistoryPage:
+        found = [each for id in ids if (each := self._entity(id)) is not None]
+        evolutions = []
+        for meta, reader, rows in found:
+            evolution = meta.evolution
+            for name, instances in rows.items():
+                kept = self._kept(reader, name, instances)
+                evolution.attributes[name] = kept[::-1] if self._descending else kept
+                if not kept:
+                    evolution.attribute_types[name] = instances[0].value.get("type", "Property")
+            evolutions.append(evolution)
+        return HistoryPage(evolutions, self._cut_us)
+
+    def _entity(self, id: str) -> tuple[Meta, AttributeReader, dict[str, list[StoredInstance]]] | None:
+        meta = read_meta(self._connection, self._names, self._tenant, id)
+        if meta is None:
+            return None
+        reading = self._reading
+        reader = AttributeReader(self._connection, self._names, meta, reading, _parts(reading, id))
+        rows: dict[str, list[StoredInstance]] = {}
+        for name in chosen_attributes(self._connection, self._names, meta, reading.attributes, reading.excluded):
+            instances = self._instances(reader, name)
+            if instances:
+                rows[name] = instances
+        if reading.scopes:
+            meta.evolution.scopes = shown_scopes(scope_states(meta.rows), reading.window)
+        return (meta, reader, rows) if rows or meta.evolution.scopes else None
+
+    def _instances(self, reader: AttributeReader, name: str) -> list[StoredInstance]:
+        """Return the instances of an attribute, and one more than fits on the page when there are more."""
+        most, last_n = self._reading.instances_max, self._reading.window.last_n
+        if most is None or (last_n is not None and last_n <= most):
+            return reader.rows(name, descending=self._descending, limit=last_n)
+        rows = reader.rows(name, descending=self._descending, limit=most + 1)
+        if len(rows) > most:
+            self._cut(reader, name, rows[most - 1].moment_us)
+        return rows
+
+    def _cut(self, reader: AttributeReader, name: str, moment_us: int) -> None:
+        start_us = self._reading.window.start_us
+        if self._descending:
+            self._cut_us = moment_us if self._cut_us is None else max(self._cut_us, moment_us)
+            return
+        if moment_us == start_us:
+            # The next page starts where this one ends: a page of one moment only would come back for ever.
+            following = reader.rows(name, descending=False, limit=1, bound=(moment_us + 1, None))
+            if not following:
+                return
+            moment_us = following[0].moment_us
+        self._cut_us = moment_us if self._cut_us is None else min(self._cut_us, moment_us)
+
+    def _kept(self, reader: AttributeReader, name: str, rows: list[StoredInstance]) -> list[StoredInstance]:
+        most, cut_us = self._reading.instances_max, self._cut_us
+        if most is not None and len(rows) > most and (cut_us is None or rows[most].moment_us == cut_us):
+            # More instances of the last moment than fit: they belong together, so they all come.
+            bound = (cut_us, None) if self._descending else (None, None if cut_us is None else cut_us + 1)
+            rows = reader.rows(name, descending=self._descending, bound=bound)
+        if cut_us is None:
+            return rows
+        if self._descending:
+            return [row for row in rows if row.moment_us >= cut_us]
+        return [row for row in rows if row.moment_us <= cut_us]
+
+
+# ---------------------------------------------------------------------- aggregation
+
+
+def _aggregated(
+    connection: apsw.Connection, names: Names, meta: Meta, reading: HistoryReading, aggregation: Aggregation
+) -> AggregatedEvolution | None:
+    chosen = chosen_attributes(connection, names, meta, reading.attributes, reading.excluded)
+    attributes = _Aggregator(connection, names, meta, reading, aggregation).attributes(chosen)
+    return AggregatedEvolution(meta.evolution, attributes) if attributes else None
+
+
+class _Aggregator:
+    """Aggregates the attributes of one entity: plain numbers in SQL, everything else by looking at the instances."""
+
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        names: Names,
+        meta: Meta,
+        reading: HistoryReading,
+        aggregation: Aggregation,
+    ) -> None:
+        self._connection = connection
+        self._names = names
+        self._meta = meta
+        self._reading = reading
+        self._aggregation = aggregation
+        self._reader = AttributeReader(connection, names, meta, reading, _parts(reading, meta.evolution.id))
+        self._numbers: dict[str, NumberReader] = {}
+        self._datasets: dict[str, list[str | None]] = {}
+        self._points: dict[str, dict[tuple[str, str | None], list[Point]]] = {}
+
+    def attributes(self, names: Sequence[str]) -> dict[str, list[AggregatedSeries]]:
+        moments: list[int] = []
+        for name in names:
+            moments += [moment_us for moment_us in self._look(name) if moment_us is not None]
+        if not moments:
+            return {}
+        window = self._reading.window
+        origin_us = min(moments) if window.start_us is None else window.start_us
+        span = Span(origin_us, max(moments) if window.end_us is None else window.end_us)
+        found = ((name, self._series(name, span)) for name in names)
+        return {name: series for name, series in found if series}
+
+    def _look(self, name: str) -> Iterator[int | None]:
+        """Decide how an attribute is aggregated, and yield its first and last moment."""
+        window = self._reading.window
+        key = self._names.keys.get(name)
+        if key is not None and window.last_n is None and self._meta.evolution.id not in self._reading.intervals:
+            numbers = NumberReader(self._connection, self._meta.key, key, window)
+            datasets = numbers.datasets()
+            created = self._reader.created(name, (window.start_us, window.end_us))
+            self._keep_points(name, created)
+            if datasets and plain_numbers([each for points in self._points[name].values() for each in points]):
+                known = [None if each is None else self._names.texts[each] for each in datasets]
+                more = (dataset for _, dataset in self._points[name])
+                self._numbers[name] = numbers
+                self._datasets[name] = [each for each in dict.fromkeys([*known, *more]) if self._wanted(each)]
+                yield from numbers.range_us()
+                yield from (row.moment_us for row in created)
+                return
+        last_n = window.last_n
+        rows = self._reader.rows(name, descending=last_n is not None, limit=last_n)
+        self._keep_points(name, rows[::-1] if last_n is not None else rows)
+        yield from (each.moment_us for points in self._points[name].values() for each in points)
+
+    def _wanted(self, dataset: str | None) -> bool:
+        return not self._reading.datasets or (dataset or "@none") in self._reading.datasets
+
+    def _keep_points(self, name: str, rows: Sequence[StoredInstance]) -> None:
+        """Keep what aggregation needs of instances, by type and dataset; a tombstone has no value to aggregate."""
+        series: dict[tuple[str, str | None], list[Point]] = {}
+        for row in rows:
+            if not is_tombstone(row.value):
+                of = (row.value.get("type", "Property"), row.value.get("datasetId"))
+                series.setdefault(of, []).append(point(row.moment_us, row.value))
+        self._points[name] = series
+
+    def _series(self, name: str, span: Span) -> list[AggregatedSeries]:
+        aggregation = self._aggregation
+        numbers = self._numbers.get(name)
+        points = self._points[name]
+        if numbers is None:
+            return [
+                AggregatedSeries(type, dataset, aggregate(each, aggregation, span))
+                for (type, dataset), each in points.items()
+            ]
+        series = []
+        for dataset in self._datasets[name]:
+            key = None if dataset is None else self._names.keys.get(dataset, 0)
+            more = points.get(("Property", dataset), ())
+            buckets = numbers.buckets(key, span, aggregation.duration, aggregation.methods, more)
+            series.append(AggregatedSeries("Property", dataset, from_buckets(buckets, aggregation, span)))
+        return series

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Aggregation of plain numbers inside SQLite: one walk along the index of the history, no instance is looked at."""
+
+# ruff: noqa: S608 - statements are put together from constants of this package; every value is bound
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import apsw
+import orjson
+
+from madang.model.change import Operation
+from madang.model.temporal.aggregation import Kind, NumberBucket, Point, Span
+from madang.model.temporal.duration import Duration, period_index, period_start_us
+from madang.model.temporal.evolution import Interval
+from madang.model.temporal.query import Window
+from madang.store.sqlite.history_reading import in_window, moment_of
+
+
+class NumberReader:
+    """Aggregates the numbers of one attribute of one entity, for one interval and without lastN.
+
+    Every row must have a number, else the caller has to look at the instances themselves: booleans, texts, tombstones
+    and instances that expire have none.
+    """
+
+    def __init__(self, connection: apsw.Connection, entity: int, attribute: int, window: Window) -> None:
+        self._execute = connection.execute
+        if window.free and self._all_observed(entity, attribute):
+            window = Window(named=True)  # says the same, and the index alone has all that is needed
+        inside = in_window(window)
+        self._moment = moment_of(window)
+        self._from = f"FROM change c WHERE c.entity = ? AND c.attribute = ? AND c.hidden = 0 AND {inside.sql}"
+        if window.free or window.time_property != "observedAt":
+            self._from += f" AND c.operation <> {int(Operation.ATTRIBUTE_DELETED)}"
+        self._parameters = (entity, attribute, *inside.parameters)
+
+    def _all_observed(self, entity: int, attribute: int) -> bool:
+        sql = "SELECT 1 FROM change WHERE entity = ? AND attribute = ? AND hidden = 0 AND observed_us IS NULL LIMIT 1"
+        return self._execute(sql, (entity, attribute)).get is None
+
+    def datasets(self) -> list[int | None] | None:
+        """Return the datasets (keys) of the series; None when some row is not a plain number."""
+        sql = f"SELECT c.dataset, count(*) = count(c.number) {self._from} GROUP BY c.dataset"
+        rows: list[Any] = self._execute(sql, self._parameters).fetchall()
+        found: dict[int | None, int] = dict(rows)
+        return list(found) if all(found.values()) else None
+
+    def range_us(self) -> Interval:
+        """Return the first and the last moment; None when there is no row."""
+        # Two statements, as SQLite goes to the end of the index for min or max only when it is asked for one of them.
+        first = self._execute(f"SELECT min({self._moment}) {self._from}", self._parameters).get
+        last = self._execute(f"SELECT max({self._moment}) {self._from}", self._parameters).get
+        return first, last
+
+    def buckets(
+        self, dataset: int | None, span: Span, duration: Duration, methods: Sequence[str], more: Sequence[Point] = ()
+    ) -> list[NumberBucket]:
+        """Return what there is to know about each period that has numbers.
+
+        Args:
+            more: points of the same series that do not stand in rows of their own.
+        """
+        if duration.whole:
+            found = self._grouped(dataset, "0", (), methods)
+        elif not duration.months:
+            index = f"({self._moment} - ?) / ?"
+            found = self._grouped(dataset, index, (span.origin_us, duration.microseconds), methods)
+        else:
+            found = self._by_calendar(dataset, span, duration, methods)
+        return self._with(found, more, dataset, span, duration) if more else found
+
+    def _grouped(
+        self, dataset: int | None, index: str, given: tuple[Any, ...], methods: Sequence[str], bound: str = ""
+    ) -> list[NumberBucket]:
+        squares = "sum(c.number * c.number)" if "sumsq" in methods else "NULL"
+        distinct = "count(DISTINCT c.number)" if "distinctCount" in methods else "NULL"
+        where = f"{self._from} AND c.dataset IS ?{bound}"
+        sql = (
+            f"SELECT {index}, count(*), min(c.number), max(c.number), avg(c.number), sum(c.number), "
+            f"{squares}, {distinct} {where} GROUP BY 1 ORDER BY 1"
+        )
+        rows: list[Any] = self._execute(sql, (*given, *self._parameters, dataset)).fetchall()
+        deviations = self._deviations(index, given, where, dataset, rows) if "stddev" in methods else {}
+        return [
+            NumberBucket(number, count, low, high, mean, total, square, deviations.get(number), different)
+            for number, count, low, high, mean, total, square, different in rows
+        ]
+
+    def _deviations(
+        self, index: str, given: tuple[Any, ...], where: str, dataset: int | None, rows: Sequence[tuple[Any, ...]]
+    ) -> dict[int, float]:
+        """Return the standard deviations, by a second look at the numbers: with squares of sums digits would cancel."""
+        means = orjson.dumps([[row[0], row[4]] for row in rows]).decode()
+        sql = (
+            "WITH mean AS MATERIALIZED (SELECT value ->> 0 AS bucket, value ->> 1 AS mean FROM json_each(?)), "
+            f"point AS (SELECT {index} AS bucket, c.number AS number {where}) "
+            "SELECT p.bucket, sqrt(avg((p.number - m.mean) * (p.number - m.mean))) "
+            "FROM point p JOIN mean m ON m.bucket = p.bucket GROUP BY 1"
+        )
+        found: list[Any] = self._execute(sql, (means, *given, *self._parameters, dataset)).fetchall()
+        return dict(found)
+
+    def _by_calendar(
+        self, dataset: int | None, span: Span, duration: Duration, methods: Sequence[str]
+    ) -> list[NumberBucket]:
+        """Go from period to period that has a number: months differ in length, so no division finds them."""
+        found: list[NumberBucket] = []
+        sql = f"SELECT min({self._moment}) {self._from} AND c.dataset IS ? AND {self._moment} >= ?"
+        moment_us = self._execute(sql, (*self._parameters, dataset, span.origin_us)).get
+        while moment_us is not None:
+            index = period_index(span.origin_us, duration, moment_us)
+            start_us, end_us = _bounds(span, duration, index)
+            bound = f" AND {self._moment} >= {start_us} AND {self._moment} < {end_us}"
+            found += [replace(bucket, index=index) for bucket in self._grouped(dataset, "0", (), methods, bound)]
+            moment_us = self._execute(sql, (*self._parameters, dataset, end_us)).get if end_us > moment_us else None
+        return found
+
+    # ------------------------------------------------------------------ points beside the rows
+
+    def _with(
+        self,
+        buckets: list[NumberBucket],
+        more: Sequence[Point],
+        dataset: int | None,
+        span: Span,
+        duration: Duration,
+    ) -> list[NumberBucket]:
+        merged = {bucket.index: bucket for bucket in buckets}
+        seen: set[tuple[int, float]] = set()
+        for each in more:
+            index = 0 if duration.whole else period_index(span.origin_us, duration, each.moment_us)
+            number: float = each.order
+            bucket = merged.get(index)
+            if bucket is None:
+                seen.add((index, number))
+                merged[index] = NumberBucket(index, 1, number, number, number, number, number * number, 0.0, 1)
+                continue
+            is_new = (index, number) not in seen and not self._has(number, dataset, span, duration, index)
+            seen.add((index, number))
+            merged[index] = _joined(bucket, number, is_new=is_new)
+        return [merged[index] for index in sorted(merged)]
+
+    def _has(self, number: float, dataset: int | None, span: Span, duration: Duration, index: int) -> bool:
+        sql = f"SELECT 1 {self._from} AND c.dataset IS ? AND c.number = ?"
+        if not duration.whole:
+            start_us, end_us = _bounds(span, duration, index)
+            sql += f" AND {self._moment} >= {start_us} AND {self._moment} < {end_us}"
+        return self._execute(sql + " LIMIT 1", (*self._parameters, dataset, number)).get is not None
+
+
+def plain_numbers(points: Sequence[Point]) -> bool:
+    """Tell whether all points are numbers, which can be joined with those in rows."""
+    return all(each.kind is Kind.NUMBER for each in points)
+
+
+def _bounds(span: Span, duration: Duration, index: int) -> tuple[int, int]:
+    origin_us = span.origin_us
+    return period_start_us(origin_us, duration, index), period_start_us(origin_us, duration, index + 1)
+
+
+def _joined(bucket: NumberBucket, number: float, *, is_new: bool) -> NumberBucket:
+    """Return a bucket with one number more."""
+    count = bucket.count + 1
+    distance = number - bucket.average
+    mean = bucket.average + distance / count
+    deviation = bucket.deviation
+    if deviation is not None:
+        deviation = math.sqrt((deviation * deviation * bucket.count + distance * (number - mean)) / count)
+    return NumberBucket(
+        bucket.index,
+        count,
+        min(bucket.minimum, number),
+        max(bucket.maximum, number),
+        mean,
+        bucket.total + number,
+        None if bucket.squares is None else bucket.squares + number * number,
+        deviation,
+        None if bucket.distinct is None else bucket.distinct + is_new,
+    )

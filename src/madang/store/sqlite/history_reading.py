@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading history out of the change log: SQL for windows, entities and the instances of attributes."""
+
+# ruff: noqa: S608 - statements are put together from constants of this package; every value is bound
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import apsw
+import orjson
+
+from madang.base.times import format_date_time, parse_date_time, try_date_time
+from madang.model.change import Change, Operation, creation_changes
+from madang.model.entity import Document, Instance, Json, types_of
+from madang.model.temporal.evolution import Evolution, Interval, ScopeRow, StoredInstance, is_tombstone
+from madang.model.temporal.query import Window
+from madang.model.transient import live
+from madang.store.history import HistoryReading
+
+# When an instance was first entered: that of its first version, if it was modified since.
+_CREATED: Final = "ifnull((SELECT f.time_us FROM change f WHERE f.sequence = c.instance), c.time_us)"
+_DELETED: Final = (
+    f"CASE WHEN c.operation = {int(Operation.ATTRIBUTE_DELETED)} THEN c.time_us "
+    "ELSE date_time_us(json_extract(c.value, '$.deletedAt')) END"
+)
+_OBSERVED: Final = "c.observed_us"
+_MOMENTS: Final = {"observedAt": _OBSERVED, "createdAt": _CREATED, "modifiedAt": "c.time_us", "deletedAt": _DELETED}
+_FREE: Final = "ifnull(c.observed_us, c.time_us)"
+
+# What has expired is gone from history too (clause 4.22); few instances expire, so the text is looked at first.
+NOT_EXPIRED: Final = "(instr(c.value, '\"expiresAt\"') = 0 OR ifnull(json_extract(c.value, '$.expiresAt'), '9999') > ?)"
+FIRST_MOMENT: Final = -(1 << 62)
+
+
+class Names(NamedTuple):
+    """The store's interned names, both ways."""
+
+    keys: Mapping[str, int]
+    texts: Mapping[int, str]
+
+
+class Condition(NamedTuple):
+    sql: str
+    parameters: tuple[Any, ...]
+
+
+class CreatedInstance(NamedTuple):
+    """An attribute instance that stands in the one row of its entity's creation."""
+
+    sequence: int
+    time_us: int
+    change: Change
+
+
+class Meta(NamedTuple):
+    """What is known of an entity besides the rows of its attributes."""
+
+    key: int
+    document: Document | None
+    evolution: Evolution
+    rows: list[ScopeRow]  # of the entity and its scope
+    created: dict[str, list[CreatedInstance]]  # by attribute
+
+
+def register(connection: apsw.Connection) -> None:
+    """Make the functions that the SQL here uses known to a connection."""
+    connection.create_scalar_function("date_time_us", try_date_time, 1, deterministic=True)
+
+
+# ---------------------------------------------------------------------- windows
+
+
+def moment_of(window: Window) -> str:
+    """Return the SQL of the time that a window is about, of change row `c`."""
+    return _FREE if window.free else _MOMENTS[window.time_property]
+
+
+def in_window(window: Window, interval: Interval | None = None) -> Condition:
+    """Return the condition that change row `c` lies in the window, or in a part of it."""
+    moment = moment_of(window)
+    start_us, end_us = (window.start_us, window.end_us) if interval is None else interval
+    if moment is _OBSERVED and start_us is None:
+        start_us = FIRST_MOMENT  # a range that the index can start at; it leaves out rows without the time
+    parts = [] if start_us is not None or window.free else [f"{moment} IS NOT NULL"]
+    parameters: list[Any] = []
+    if window.time_property == "deletedAt":
+        parts.append(f"(c.operation = {int(Operation.ATTRIBUTE_DELETED)} OR instr(c.value, '\"deletedAt\"') > 0)")
+    if start_us is not None:
+        parts.append(f"{moment} >= ?")
+        parameters.append(start_us)
+    if end_us is not None:
+        parts.append(f"{moment} < ?")
+        parameters.append(end_us)
+    return Condition(" AND ".join(parts) or "1", tuple(parameters))
+
+
+def in_datasets(datasets: Sequence[str], names: Names) -> Condition:
+    """Return the condition that change row `c` is of one of the datasets; "@none" is the default instance."""
+    if not datasets:
+        return Condition("1", ())
+    keys = [names.keys[dataset] for dataset in datasets if dataset in names.keys]
+    sql = f"c.dataset IN ({', '.join('?' * len(keys))})"
+    return Condition(f"(c.dataset IS NULL OR {sql})" if "@none" in datasets else sql, tuple(keys))
+
+
+# ---------------------------------------------------------------------- entities
+
+
+def read_meta(connection: apsw.Connection, names: Names, tenant: int, id: str) -> Meta | None:
+    """Return what is known of an entity that has or had a state or history; None when nothing is."""
+    row = connection.execute("SELECT key, json(body) FROM entity WHERE tenant = ? AND id = ?", (tenant, id)).fetchone()
+    if row is None:
+        return None
+    key: int = row[0]
+    document: Document | None = None if row[1] is None else orjson.loads(row[1])
+    rows: list[ScopeRow] = []
+    created: dict[str, list[CreatedInstance]] = {}
+    sql = "SELECT sequence, time_us, operation, value FROM change WHERE entity = ? AND hidden = 0 AND attribute IS ?"
+    for attribute in (None, names.keys.get("scope", -1)):
+        for sequence, time_us, operation, text in connection.execute(sql + " ORDER BY sequence", (key, attribute)):
+            value = None if text is None else orjson.loads(text)
+            if operation == Operation.ENTITY_CREATED and is_bundle(value):
+                for offset, change in enumerate(creation_changes(value)):
+                    virtual = CreatedInstance(sequence + offset, time_us, change)
+                    if change.attribute is None or change.attribute == "scope":
+                        rows.append(_scope_row(virtual.sequence, time_us, change.operation, change.value))
+                    else:
+                        created.setdefault(change.attribute, []).append(virtual)
+            else:
+                rows.append(_scope_row(sequence, time_us, Operation(operation), value))
+    rows.sort(key=lambda row: row.sequence)
+    return Meta(key, document, _evolution(id, document, rows), rows, created)
+
+
+def is_bundle(value: Json) -> bool:
+    """Tell whether the value of an ENTITY_CREATED row is the whole document (see `creation_changes`)."""
+    return isinstance(value, dict) and "id" in value
+
+
+def _scope_row(sequence: int, time_us: int, operation: Operation, value: Json) -> ScopeRow:
+    return ScopeRow(sequence, time_us, operation, value, format_date_time(time_us))
+
+
+def _evolution(id: str, document: Document | None, rows: Sequence[ScopeRow]) -> Evolution:
+    if document is not None:
+        return Evolution(
+            id,
+            types_of(document),
+            parse_date_time(document["createdAt"]),
+            parse_date_time(document["modifiedAt"]),
+            expires_at=document.get("expiresAt"),
+        )
+    types: list[str] = []
+    created_us = deleted_us = modified_us = 0
+    for row in rows:
+        if row.operation in (Operation.ENTITY_CREATED, Operation.TYPE_CHANGED) and isinstance(row.value, dict):
+            types = types_of(row.value)
+            created_us = created_us or row.time_us
+        elif row.operation is Operation.ENTITY_DELETED:
+            deleted_us = row.time_us
+        modified_us = max(modified_us, row.time_us)
+    return Evolution(id, types, created_us or modified_us, modified_us, deleted_us or None)
+
+
+def attribute_names(connection: apsw.Connection, names: Names, meta: Meta) -> list[str]:
+    """Return the attributes of which an entity has history, without its scope; found by hops along the index."""
+    sql = "SELECT min(attribute) FROM change WHERE entity = ? AND hidden = 0 AND attribute > ?"
+    found = dict.fromkeys(meta.created)
+    last = 0
+    while (following := connection.execute(sql, (meta.key, last)).get) is not None:
+        last = following
+        found[names.texts[last]] = None
+    found.pop("scope", None)
+    return list(found)
+
+
+def chosen_attributes(
+    connection: apsw.Connection, names: Names, meta: Meta, attributes: Sequence[str] | None, excluded: Sequence[str]
+) -> list[str]:
+    """Return those attributes of an entity that are asked for."""
+    if attributes is None:
+        return [name for name in attribute_names(connection, names, meta) if name not in excluded]
+    return [name for name in dict.fromkeys(attributes) if name not in excluded and name != "scope"]
+
+
+# ---------------------------------------------------------------------- instances
+
+
+class AttributeReader:
+    """Reads the instances of one attribute of one entity, in the order of time or against it."""
+
+    def __init__(
+        self, connection: apsw.Connection, names: Names, meta: Meta, reading: HistoryReading, parts: Sequence[Interval]
+    ) -> None:
+        self._connection = connection
+        self._keys = names.keys
+        self._meta = meta
+        self._reading = reading
+        self._parts = parts
+        self._datasets = in_datasets(reading.datasets, names)
+        self._now_us = try_date_time(reading.now) or 0
+
+    def rows(
+        self, name: str, *, descending: bool, limit: int | None = None, bound: Interval = (None, None)
+    ) -> list[StoredInstance]:
+        """Return instances of an attribute: at most `limit`, and inside `bound`."""
+        found: list[StoredInstance] = []
+        for part in reversed(self._parts) if descending else self._parts:
+            narrowed = _narrowed(part, bound)
+            if narrowed is not None:
+                left = None if limit is None else limit - len(found)
+                found += self._part(name, narrowed, descending=descending, limit=left)
+                if limit is not None and len(found) >= limit:
+                    break
+        return found
+
+    def _part(self, name: str, part: Interval, *, descending: bool, limit: int | None) -> list[StoredInstance]:
+        key = self._keys.get(name)
+        found = [] if key is None else self._in_rows(key, part, descending=descending, limit=limit)
+        created = self.created(name, part)
+        if created:
+            found += created
+            found.sort(key=lambda row: (row.moment_us, row.instance), reverse=descending)
+            del found[len(found) if limit is None else limit :]
+        return found
+
+    def _in_rows(self, key: int, part: Interval, *, descending: bool, limit: int | None) -> list[StoredInstance]:
+        window = self._reading.window
+        inside = in_window(window, part)
+        moment = moment_of(window)
+        direction = "DESC" if descending else "ASC"
+        # A modified instance is rare; only then is the time of its first version looked up.
+        sql = (
+            f"SELECT c.sequence, c.instance, {moment}, CASE WHEN c.instance IS NULL THEN c.time_us ELSE {_CREATED} END, "
+            f"c.time_us, c.value FROM change c WHERE c.entity = ? AND c.attribute = ? AND c.hidden = 0 "
+            f"AND {inside.sql} AND {self._datasets.sql} AND {NOT_EXPIRED} "
+            f"ORDER BY {moment} {direction}, c.sequence {direction} LIMIT ?"
+        )
+        parameters = (
+            *(self._meta.key, key, *inside.parameters, *self._datasets.parameters),
+            *(self._reading.now, -1 if limit is None else limit),
+        )
+        found = []
+        for sequence, instance, moment_us, created_us, modified_us, text in self._connection.execute(sql, parameters):
+            value = self._live(orjson.loads(text)) if '"expiresAt"' in text else orjson.loads(text)
+            if value is not None:
+                found.append(StoredInstance(instance or sequence, moment_us, created_us, modified_us, value))
+        return found
+
+    def created(self, name: str, part: Interval) -> list[StoredInstance]:
+        """Return the instances that the attribute was created with."""
+        found = []
+        for sequence, time_us, change in self._meta.created.get(name, ()):
+            moment_us = self._moment(time_us, change)
+            value = None if change.value is None else self._live(change.value)
+            if moment_us is not None and value is not None and _holds(part, moment_us) and self._wanted(change.dataset):
+                found.append(StoredInstance(sequence, moment_us, time_us, time_us, value))
+        return found
+
+    def _moment(self, time_us: int, change: Change) -> int | None:
+        window = self._reading.window
+        if window.time_property in ("createdAt", "modifiedAt"):
+            return time_us
+        if window.time_property == "deletedAt":
+            return None
+        return time_us if change.observed_us is None and window.free else change.observed_us
+
+    def _live(self, instance: Instance) -> Instance | None:
+        kept = live({"instance": instance}, self._now_us)
+        return None if kept is None else kept.get("instance")
+
+    def _wanted(self, dataset: str | None) -> bool:
+        datasets = self._reading.datasets
+        return not datasets or (dataset or "@none") in datasets
+
+    def constant(self, name: str) -> list[Instance]:
+        """Return the latest instances of an attribute none of whose instances has an observedAt."""
+        created = self._meta.created.get(name, ())
+        if any(each.change.observed_us is not None for each in created):
+            return []
+        latest: dict[str | None, tuple[int, Json]] = {
+            each.change.dataset: (each.sequence, each.change.value) for each in created
+        }
+        key = self._keys.get(name)
+        if key is not None:
+            probe = (
+                "SELECT 1 FROM change WHERE entity = ? AND attribute = ? AND hidden = 0 AND observed_us >= ? LIMIT 1"
+            )
+            if self._connection.execute(probe, (self._meta.key, key, FIRST_MOMENT)).get is not None:
+                return []
+            sql = (
+                "SELECT max(sequence), value FROM change "
+                "WHERE entity = ? AND attribute = ? AND hidden = 0 GROUP BY dataset"
+            )
+            for sequence, text in self._connection.execute(sql, (self._meta.key, key)):
+                value = orjson.loads(text)
+                if sequence > latest.get(value.get("datasetId"), (0,))[0]:
+                    latest[value.get("datasetId")] = (sequence, value)
+        instances = (self._live(value) for _, value in latest.values())
+        return [instance for instance in instances if instance is not None and not is_tombstone(instance)]
+
+
+def _holds(part: Interval, moment_us: int) -> bool:
+    return (part[0] is None or part[0] <= moment_us) and (part[1] is None or moment_us < part[1])
+
+
+def _narrowed(part: Interval, bound: Interval) -> Interval | None:
+    start_us = part[0] if bound[0] is None else bound[0] if part[0] is None else max(part[0], bound[0])
+    end_us = part[1] if bound[1] is None else bound[1] if part[1] is None else min(part[1], bound[1])
+    return None if start_us is not None and end_us is not None and start_us >= end_us else (start_us, end_us)

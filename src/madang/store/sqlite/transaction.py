@@ -1,0 +1,354 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One group's transaction: rows are made in Python, written with few prepared statements, committed off the loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from madang.base.limits import ENTITY_KEYS_CACHED_MAX
+from madang.base.times import try_date_time
+from madang.model.change import Change, Operation, creation_changes
+from madang.model.entity import Document, Instance, Json, types_of
+from madang.store.port import EntityWrite, RecordWrite, Writes, change_count
+
+if TYPE_CHECKING:
+    from madang.store.sqlite.store import SqliteStore
+
+_INSERT_ENTITY = "INSERT INTO entity (key, tenant, id, body, expires_us) VALUES (?, ?, ?, jsonb(?), ?)"
+_UPDATE_ENTITY = "UPDATE entity SET body = jsonb(?), expires_us = ? WHERE key = ?"
+_INSERT_TYPE = "INSERT OR IGNORE INTO entity_type (tenant, type, key, id) VALUES (?, ?, ?, ?)"
+_DELETE_TYPE = "DELETE FROM entity_type WHERE tenant = ? AND type = ? AND key = ?"
+_INSERT_CHANGE = (
+    "INSERT INTO change (sequence, batch, tenant, time_us, operation, entity, attribute, dataset, observed_us, "
+    "number, value, who, package, instance) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_PUT_RECORD = (
+    "INSERT INTO record (tenant, kind, id, body) VALUES (?, ?, ?, ?) "
+    "ON CONFLICT (tenant, kind, id) DO UPDATE SET body = excluded.body"
+)
+
+
+class SqliteTransaction:
+    """Made by `SqliteStore.begin`, which holds the store's turn until commit or rollback."""
+
+    def __init__(self, store: SqliteStore, turn: asyncio.Lock) -> None:
+        self._store = store
+        self._turn = turn
+        self._counters = (store.next_entity, store.next_name, store.next_sequence)
+        self._new_names: list[tuple[int, str]] = []
+        self._new_tenants: list[str] = []
+        self._new_entities: list[tuple[int, str]] = []
+
+    async def documents(self, tenant: str, ids: Sequence[str]) -> dict[str, Document]:
+        store = self._store
+        tenant_key = store.tenant_keys.get(tenant)
+        if tenant_key is None:
+            return {}
+        found: dict[str, Document] = {}
+        execute = store.writing.execute
+        for id in ids:
+            row = execute("SELECT key, json(body) FROM entity WHERE tenant = ? AND id = ?", (tenant_key, id)).fetchone()
+            if row is not None:
+                self._remember_key(tenant_key, id, row[0])
+                if row[1] is not None:
+                    found[id] = orjson.loads(row[1])
+            else:
+                self._remember_key(tenant_key, id, 0)  # known to be absent
+        return found
+
+    async def record(self, tenant: str, kind: str, id: str) -> Json | None:
+        tenant_key = self._store.tenant_keys.get(tenant, 0)
+        sql = "SELECT body FROM record WHERE tenant = ? AND kind = ? AND id = ?"
+        body = self._store.writing.execute(sql, (tenant_key, kind, id)).get
+        return None if body is None else orjson.loads(body)
+
+    async def apply(self, writes: Writes) -> int:
+        """Write everything; see the port."""
+        store = self._store
+        for tenant in writes.tenants:
+            self._make_tenant(tenant)
+        first = store.next_sequence
+        for sequence in writes.history_hidden:
+            self._hide(sequence)
+        dropped = [self._entity_key(store.tenant_keys[tenant], id) for tenant, id in writes.history_dropped]
+        for key in dropped:
+            store.writing.execute("DELETE FROM change WHERE entity = ?", (key,))
+        self._write_entities(writes.entities)
+        for (tenant, id), key in zip(writes.history_dropped, dropped, strict=True):
+            store.writing.execute(
+                "DELETE FROM entity WHERE key = ? AND body IS NULL "
+                "AND NOT EXISTS (SELECT 1 FROM change WHERE entity = key)",
+                (key,),
+            )
+            store.entity_keys.pop((store.tenant_keys[tenant], id), None)
+        self._write_records(writes.records)
+        if writes.bookmarks:
+            store.writing.executemany(
+                "INSERT INTO bookmark (reader, sequence) VALUES (?, ?) "
+                "ON CONFLICT (reader) DO UPDATE SET sequence = excluded.sequence",
+                list(writes.bookmarks.items()),
+            )
+        return first
+
+    async def commit(self) -> None:
+        store = self._store
+        try:
+            # The call waits for the disk without the interpreter lock; meanwhile the loop reads the next requests.
+            await store.run_commit(_commit(store.writing))
+        except BaseException:
+            self._undo()
+            raise
+        self._turn.release()
+
+    async def rollback(self) -> None:
+        if self._turn.locked() and self._store.writing.in_transaction:
+            self._undo()
+
+    def _undo(self) -> None:
+        store = self._store
+        store.next_entity, store.next_name, store.next_sequence = self._counters
+        for key, text in self._new_names:
+            store.name_keys.pop(text, None)
+            store.name_texts.pop(key, None)
+        for tenant in self._new_tenants:
+            store.tenant_keys.pop(tenant, None)
+        for known in self._new_entities:
+            store.entity_keys.pop(known, None)
+        try:
+            if store.writing.in_transaction:
+                store.writing.execute("ROLLBACK")
+        finally:
+            self._turn.release()
+
+    # ------------------------------------------------------------------ history taken out of sight
+
+    def _hide(self, sequence: int) -> None:
+        """Empty a row: what a person wants forgotten must be gone from the disk; the row itself keeps its place."""
+        connection = self._store.writing
+        found = connection.execute(
+            "SELECT sequence, operation, value FROM change WHERE sequence <= ? ORDER BY sequence DESC LIMIT 1",
+            (sequence,),
+        ).fetchone()
+        if found is not None and found[0] < sequence and found[1] == Operation.ENTITY_CREATED:
+            self._unpack(found[0], orjson.loads(found[2]))
+        connection.execute("UPDATE change SET hidden = 1, value = NULL, number = NULL WHERE sequence = ?", (sequence,))
+
+    def _unpack(self, first: int, document: Document) -> None:
+        """Turn the one row of a creation into a row for each of its changes, at the sequences set aside for them."""
+        connection = self._store.writing
+        columns = "batch, tenant, time_us, entity, who, package"
+        batch, tenant, time_us, entity, who, package = connection.execute(
+            f"SELECT {columns} FROM change WHERE sequence = ?",  # noqa: S608 - a constant
+            (first,),
+        ).fetchone()
+        changes = creation_changes(document)
+        head = orjson.dumps(changes[0].value).decode()
+        connection.execute("UPDATE change SET value = ? WHERE sequence = ?", (head, first))
+        place = (batch, tenant, time_us, entity, who, package)
+        rows = [self._row(sequence, change, place) for sequence, change in enumerate(changes[1:], first + 1)]
+        connection.executemany(_INSERT_CHANGE, rows)
+
+    # ------------------------------------------------------------------ keys
+
+    def _remember_key(self, tenant: int, id: str, key: int) -> None:
+        keys = self._store.entity_keys
+        if len(keys) > ENTITY_KEYS_CACHED_MAX:
+            keys.clear()
+        keys[tenant, id] = key
+
+    def _make_tenant(self, tenant: str) -> None:
+        store = self._store
+        if tenant not in store.tenant_keys:
+            store.writing.execute("INSERT INTO tenant (name) VALUES (?)", (tenant,))
+            store.tenant_keys[tenant] = store.writing.last_insert_rowid()
+            self._new_tenants.append(tenant)
+
+    def _name_key(self, text: str) -> int:
+        store = self._store
+        key = store.name_keys.get(text)
+        if key is None:
+            key = store.next_name
+            store.next_name += 1
+            store.writing.execute("INSERT INTO name (key, text) VALUES (?, ?)", (key, text))
+            store.name_keys[text] = key
+            store.name_texts[key] = text
+            self._new_names.append((key, text))
+        return key
+
+    def _entity_key(self, tenant: int, id: str) -> int:
+        """Return the key of an entity that is stored, or 0."""
+        key = self._store.entity_keys.get((tenant, id))
+        if key is None:
+            sql = "SELECT key FROM entity WHERE tenant = ? AND id = ?"
+            key = self._store.writing.execute(sql, (tenant, id)).get or 0
+            self._remember_key(tenant, id, key)
+        return key
+
+    # ------------------------------------------------------------------ rows
+
+    def _write_entities(self, entities: list[EntityWrite]) -> None:
+        """Write final states once per entity, and all change rows in order."""
+        store = self._store
+        inserts: list[tuple[Any, ...]] = []
+        updates: dict[int, tuple[Any, ...]] = {}
+        types: dict[tuple[int, str, int], str | None] = {}
+        rows: list[tuple[Any, ...]] = []
+        fresh: dict[int, int] = {}
+        dumps = orjson.dumps
+        index = store.value_index
+        indexed: dict[int, dict[int, tuple[Document | None, Document | None]]] = {}
+        for write in entities:
+            tenant = store.tenant_keys[write.tenant]
+            key = self._entity_key(tenant, write.entity)
+            before, after = write.before, write.after
+            body = None if after is None or after is before else dumps(after).decode()
+            if not key:
+                key = store.next_entity
+                store.next_entity += 1
+                store.entity_keys[tenant, write.entity] = key
+                self._new_entities.append((tenant, write.entity))
+                fresh[key] = len(inserts)
+                inserts.append((key, tenant, write.entity, body, _expires(after)))
+            elif after is not before:
+                if key in fresh:
+                    inserts[fresh[key]] = (key, tenant, write.entity, body, _expires(after))
+                else:
+                    updates[key] = (body, _expires(after), key)
+            if before is None or after is None or before["type"] != after["type"]:
+                _type_rows(tenant, key, write, types)
+            if after is not before and index.active(tenant):
+                of_tenant = indexed.setdefault(tenant, {})
+                of_tenant[key] = (of_tenant[key][0] if key in of_tenant else before, after)
+            if write.changes is None:
+                rows.append(self._creation_row(write, tenant, key, body))
+            elif write.changes:
+                rows.extend(self._change_rows(write, tenant, key))
+        connection = store.writing
+        if inserts:
+            connection.executemany(_INSERT_ENTITY, inserts)
+        if updates:
+            connection.executemany(_UPDATE_ENTITY, list(updates.values()))
+        if types:
+            removed = [place for place, id in types.items() if id is None]
+            if removed:
+                connection.executemany(_DELETE_TYPE, removed)
+            connection.executemany(_INSERT_TYPE, [(*place, id) for place, id in types.items() if id is not None])
+        if rows:
+            connection.executemany(_INSERT_CHANGE, rows)
+        for tenant, documents in indexed.items():
+            index.replace_many(connection, tenant, [(key, *states) for key, states in documents.items()])
+
+    def _creation_row(self, write: EntityWrite, tenant: int, key: int, body: str | None) -> tuple[Any, ...]:
+        """One row for the whole creation; the sequences of its changes are set aside (`creation_changes`)."""
+        store = self._store
+        sequence = store.next_sequence
+        store.next_sequence += change_count(write)
+        operation = int(Operation.ENTITY_CREATED)
+        place = (sequence, sequence, tenant, write.time_us, operation, key, None, None, None, None)
+        return (*place, body, write.who, write.package, None)
+
+    def _change_rows(self, write: EntityWrite, tenant: int, key: int) -> Iterator[tuple[Any, ...]]:
+        store = self._store
+        sequence = store.next_sequence
+        place = (sequence, tenant, write.time_us, key, write.who, write.package)
+        assert write.changes is not None
+        for change in write.changes:
+            yield self._row(sequence, change, place)
+            sequence += 1
+        store.next_sequence = sequence
+
+    def _row(self, sequence: int, change: Change, place: tuple[Any, ...]) -> tuple[Any, ...]:
+        operation, _, attribute, dataset, observed_us, value, _, instance = change
+        batch, tenant, time_us, entity, who, package = place
+        names = self._store.name_keys
+        return (
+            sequence,
+            batch,
+            tenant,
+            time_us,
+            int(operation),
+            entity,
+            None if attribute is None else names.get(attribute) or self._name_key(attribute),
+            None if dataset is None else names.get(dataset) or self._name_key(dataset),
+            observed_us,
+            None if value is None else number_of(operation, value),
+            None if value is None else orjson.dumps(value).decode(),
+            who,
+            package,
+            instance,
+        )
+
+    def _write_records(self, records: list[RecordWrite]) -> None:
+        store = self._store
+        for write in records:
+            tenant = store.tenant_keys[write.tenant]
+            body = None if write.body is None else orjson.dumps(write.body).decode()
+            if body is None:
+                sql = "DELETE FROM record WHERE tenant = ? AND kind = ? AND id = ?"
+                store.writing.execute(sql, (tenant, write.kind, write.id))
+            else:
+                store.writing.execute(_PUT_RECORD, (tenant, write.kind, write.id, body))
+            if write.logged:
+                operation = Operation.RECORD_DELETED if body is None else Operation.RECORD_PUT
+                self._log_record(write, tenant, operation, body)
+
+    def _log_record(self, write: RecordWrite, tenant: int, operation: Operation, body: str | None) -> None:
+        store = self._store
+        sequence = store.next_sequence
+        store.next_sequence += 1
+        store.writing.execute(
+            _INSERT_CHANGE,
+            (
+                *(sequence, sequence, tenant, write.time_us, int(operation), None, self._name_key(write.kind)),
+                *(self._name_key(write.id), None, None, body, None, None, None),
+            ),
+        )
+
+
+def _commit(connection: Any) -> Any:
+    def commit() -> None:
+        connection.execute("COMMIT")
+
+    return commit
+
+
+def _type_rows(tenant: int, key: int, write: EntityWrite, types: dict[tuple[int, str, int], str | None]) -> None:
+    """Note which rows of the type index must be there (the id) or not (None) after this write; the last word holds."""
+    for name in types_of(write.before) if write.before is not None else []:
+        types[tenant, name, key] = None
+    for name in types_of(write.after) if write.after is not None else []:
+        types[tenant, name, key] = write.entity
+
+
+def _expires(document: Document | None) -> int | None:
+    """Return the earliest expiresAt of the entity and its attributes, in microseconds since 1970 UTC."""
+    if document is None:
+        return None
+    earliest = try_date_time(document["expiresAt"]) if "expiresAt" in document else None
+    for name, value in document.items():
+        if value.__class__ is dict and "expiresAt" in value or value.__class__ is list and name != "type":
+            for instance in value if isinstance(value, list) else (value,):
+                moment = try_date_time(instance.get("expiresAt")) if isinstance(instance, dict) else None
+                if moment is not None and (earliest is None or moment < earliest):
+                    earliest = moment
+    return earliest
+
+
+_NUMBERED = (Operation.ATTRIBUTE_CREATED, Operation.ATTRIBUTE_UPDATED, Operation.HISTORY_ADDED)
+
+
+def number_of(operation: Operation, instance: Instance) -> float | None:
+    """Return what an aggregation may add up without opening the instance: a Property's number that does not expire."""
+    number = instance.get("value")
+    if (number.__class__ is not int and number.__class__ is not float) or operation not in _NUMBERED:
+        return None
+    if instance["type"] != "Property" or "expiresAt" in instance:
+        return None
+    try:
+        return float(number)  # type: ignore[arg-type]  # an int or a float, as tested above
+    except OverflowError:
+        return None

@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures of the system tier."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let failed notifications be tried again almost at once."""
+    monkeypatch.setattr("madang.notify.lanes.NOTIFICATION_RETRY_FIRST_S", 0.001)
+    monkeypatch.setattr("madang.notify.lanes.NOTIFICATION_RETRY_LONGEST_S", 0.002)

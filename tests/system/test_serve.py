@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`madang serve` as a user meets it: the ready line, signals, crashes, and refusals with one line and exit code 2."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from madang.testing.served import WAIT_S, Served, alive, wait_until
+
+Serve = Callable[..., Served]
+
+ENTITY = {"id": "urn:ngsi-ld:T:1", "type": "T", "p": {"type": "Property", "value": 1}}
+
+
+def dead(pid: int) -> bool:
+    return not alive(pid)
+
+
+def refused(serve: Serve, *flags: str, **options: Any) -> str:
+    """Start a hub that must refuse to start; return its one line."""
+    served = serve(*flags, ready=False, **options)
+    assert served.process.wait(WAIT_S) == 2
+    lines = served.errors().splitlines()
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+def test_it_says_once_where_it_is_ready_and_stops_in_order(serve: Serve, tmp_path: Path) -> None:
+    hub = serve("--port", "0")
+    assert hub.ready_line.startswith("Madang is ready at http://127.0.0.1:")
+    assert hub.ready_line.count("\n") == 1
+    assert not hub.url.endswith(":0")
+    assert hub.request("GET", "/health/live")[0] == 200
+    assert hub.request("GET", "/health/ready")[0] == 200
+    assert hub.request("POST", "/ngsi-ld/v1/entities", ENTITY)[0] == 201
+    child = hub.child()
+    assert hub.stop() == 0
+    assert not alive(child)
+    assert hub.errors() == ""
+    assert (tmp_path / "data").is_dir()
+
+    again = serve("--port", "0")
+    assert again.request("GET", "/ngsi-ld/v1/entities/urn:ngsi-ld:T:1") == (200, ENTITY)
+    assert again.stop() == 0
+
+
+def test_ctrl_c_stops_it_in_order(serve: Serve) -> None:
+    hub = serve("--port", "0")
+    hub.process.send_signal(signal.SIGINT)
+    assert hub.process.wait(WAIT_S) == 0
+
+
+def test_after_a_crash_it_starts_again_by_itself_and_nobody_is_refused(serve: Serve) -> None:
+    hub = serve("--port", "0")
+    assert hub.request("POST", "/ngsi-ld/v1/entities", ENTITY)[0] == 201
+    for _ in range(2):
+        child = hub.child()
+        os.kill(child, signal.SIGKILL)
+        wait_until(partial(dead, child), "the child lives on")
+        # The listening address is the parent's, so a client that comes right now only waits.
+        assert hub.request("GET", "/ngsi-ld/v1/entities/urn:ngsi-ld:T:1") == (200, ENTITY)
+        assert hub.child() != child
+    assert hub.stop() == 0
+    assert hub.errors().count("SIGKILL") == 2
+
+
+def test_when_the_parent_is_killed_no_orphan_is_left(serve: Serve) -> None:
+    hub = serve("--port", "0")
+    child = hub.child()
+    hub.process.kill()
+    wait_until(partial(dead, child), "the child outlived its parent")
+    next_hub = serve("--port", hub.url.rpartition(":")[2])
+    assert next_hub.request("GET", "/health/live")[0] == 200
+
+
+def test_a_busy_port_is_refused(serve: Serve, tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        line = refused(serve, "--port", str(other.getsockname()[1]))
+    assert line.startswith("madang: Port ")
+    assert "in use" in line
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_second_hub_on_the_same_folder_is_refused(serve: Serve) -> None:
+    hub = serve("--port", "0")
+    assert "Another hub is using the data folder" in refused(serve, "--port", "0")
+    assert hub.request("GET", "/health/ready")[0] == 200
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_an_unwritable_folder_is_refused(serve: Serve, tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o500)
+    assert "cannot be used" in refused(serve, "--port", "0", "--data", str(closed / "data"))
+
+
+def test_a_folder_that_is_a_file_is_refused(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("not a folder")
+    assert "cannot be used" in refused(serve, "--port", "0")
+    assert (tmp_path / "data").read_text() == "not a folder"
+
+
+def test_the_data_of_a_newer_version_are_refused_and_not_touched(serve: Serve, tmp_path: Path) -> None:
+    hub = serve("--port", "0")
+    assert hub.stop() == 0
+    (database,) = (tmp_path / "data").glob("*.sqlite")
+    connection = sqlite3.connect(database)
+    connection.execute("PRAGMA user_version = 999")
+    connection.commit()
+    connection.close()
+    before = database.read_bytes()
+    assert "newer version" in refused(serve, "--port", "0")
+    assert database.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--store", "postgresql://localhost/madang"], "comes with a later version"),
+        (["--workers", "2"], "SQLite allows one writing process"),
+        (["--host", "10.1.2.3"], "no log-in"),
+        (["--access", "closed"], "--access"),
+        (["--port", "99999"], "--port"),
+        (["--nonsense"], "unrecognized arguments"),
+    ],
+)
+def test_wrong_flags_are_refused(serve: Serve, tmp_path: Path, flags: list[str], says: str) -> None:
+    assert says in refused(serve, *flags)
+    assert not (tmp_path / "data").exists()
+
+
+def test_it_speaks_korean_when_asked_to(serve: Serve) -> None:
+    assert "다음 버전" in refused(serve, "--store", "postgresql://x/y", MADANG_LANG="ko")
+
+
+def test_the_doctor_finds_a_good_installation_good(serve: Serve, tmp_path: Path) -> None:
+    serve("--port", "0").stop()
+    command = [sys.executable, "-m", "madang.cli.main", "doctor", "--data", str(tmp_path / "data"), "--port", "0"]
+    environment = {**os.environ, "MADANG_LANG": "en"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "The stored data is whole" in done.stdout
+    assert done.stdout.endswith("Nothing is wrong with this installation.\n")
+
+    (database,) = (tmp_path / "data").glob("*.sqlite")
+    database.write_bytes(b"no database" * 1000)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S, env=environment, check=False)
+    assert done.returncode == 1
+    assert "PROBLEM" in done.stdout

@@ -1,0 +1,84 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Makes .venv from the lock files, so that every make target works on a fresh machine.
+#   tools/setup.sh            what the hub needs
+#   tools/setup.sh dev        also what tests and checks need
+#   tools/setup.sh programs   system programs that tests start
+#   tools/setup.sh bench      system programs that measurements start
+set -eu
+cd "$(dirname "$0")/.."
+
+refuse() {
+    echo "madang: $1" >&2
+    exit 1
+}
+
+# need PROGRAM PACKAGE WHAT-FOR: installs a Debian package where we may, and says what to do where we may not.
+need() {
+    PATH="$PATH:/usr/sbin:/usr/local/sbin"
+    command -v "$1" >/dev/null 2>&1 && return 0
+    install_package "$2" "$3 needs the program $1"
+}
+
+install_package() {
+    if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null 2>&1; then
+        echo "madang: installing the system package $1" >&2
+        { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$1"; } \
+            >/dev/null 2>&1 || refuse "$2; apt-get could not install $1"
+    else
+        refuse "$2, which is missing; get it with: sudo apt-get install $1"
+    fi
+}
+
+find_python() {
+    for candidate in ${PYTHON:-} python3.13 python3.12 python3.11 python3; do
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            echo "$candidate"
+            return 0
+        fi
+    done
+    return 1
+}
+
+make_environment() {
+    [ -x .venv/bin/python ] && .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && return 0
+    python=$(find_python) || {
+        install_package python3 "Madang needs Python 3.11 or newer"
+        python=$(find_python) || refuse "Madang needs Python 3.11 or newer; name one with: PYTHON=/path/to/python make setup"
+    }
+    "$python" -c 'import ensurepip, venv' 2>/dev/null || install_package python3-venv "making .venv needs the Python module venv"
+    rm -rf .venv
+    "$python" -m venv .venv || refuse "$python could not make .venv"
+}
+
+# install LOCK: does nothing when the environment was already made from this very lock.
+install() {
+    stamp=".venv/.$1.sum"
+    sum=$(cat "$1" pyproject.toml | sha256sum)
+    [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$sum" ] && [ -x .venv/bin/madang ] && return 0
+    echo "madang: installing from $1" >&2
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r "$1" \
+        || refuse "the packages of $1 could not be installed (is the package registry within reach?)"
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . \
+        || refuse "the project itself could not be installed"
+    echo "$sum" >"$stamp"
+}
+
+case "${1:-}" in
+"")
+    make_environment
+    [ -f .venv/.requirements-dev.lock.sum ] && lock=requirements-dev.lock || lock=requirements.lock
+    install "$lock"
+    ;;
+dev)
+    make_environment
+    install requirements-dev.lock
+    ;;
+programs)
+    need mosquitto mosquitto "testing notifications over MQTT"
+    ;;
+bench)
+    need wrk wrk "measuring"
+    ;;
+*) refuse "tools/setup.sh does not know $1" ;;
+esac
