@@ -35,19 +35,19 @@ test-system: setup-dev ## tests that start servers
 
 check: setup-dev format-check lint types imports tidy docs test ## everything a change must pass
 
-format-check:
+format-check: setup-dev
 	$(RUN)/ruff format --check .
 
-lint:
+lint: setup-dev
 	$(RUN)/ruff check .
 
-types:
+types: setup-dev
 	$(RUN)/mypy
 
-imports:
+imports: setup-dev
 	$(RUN)/lint-imports
 
-tidy:
+tidy: setup-dev
 	$(RUN)/python tools/tidy.py
 
 docs: setup-dev ## links, decision records, change notes and the generated reference

@@ -84,7 +84,11 @@ def main() -> int:
     for path in python_files():
         name = path.relative_to(ROOT).as_posix()
         text = path.read_text("utf-8")
-        tree = ast.parse(text)
+        try:
+            tree = ast.parse(text)
+        except SyntaxError as error:
+            faults.append(f"{name}: is not Python: {error.msg} in line {error.lineno}")
+            continue
         faults += head_faults(name, text, tree)
         for what, lines, most in sizes(name, text, tree):
             found[what] = (max(lines, found.get(what, (0, 0))[0]), most)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import madang
 from madang.base.clock import SystemClock
+from madang.catalogue import routes as catalogue
 from madang.core.consumption import Consumption
 from madang.core.context_fetch import HttpContextFetcher
 from madang.core.contexts import Contexts
@@ -21,6 +22,7 @@ from madang.core.entity_maps import EntityMaps
 from madang.core.expiry import Expiry
 from madang.core.history import History
 from madang.core.hub import Core
+from madang.core.indexes import Indexes
 from madang.core.provision import Provision
 from madang.core.snapshots import Snapshots
 from madang.core.subscriptions import Subscriptions
@@ -30,6 +32,7 @@ from madang.notify.notifier import Notifier
 from madang.store.sqlite.store import SqliteStore
 from madang.wire import health
 from madang.wire.application import Application
+from madang.wire.router import mounted
 
 if TYPE_CHECKING:
     from madang.base.clock import Clock
@@ -88,7 +91,11 @@ async def open_hub(settings: Settings, *, url: str = "", clock: Clock | None = N
             store, writer, clock, contexts, allow_private_addresses=settings.allow_private_addresses
         )
         await subscriptions.start()
-        snapshots = Snapshots(store, clock, writer, consumption)
+        discovery = Discovery(store, consumption, writer)
+        entity_maps = EntityMaps(clock, consumption)
+        snapshots = Snapshots(
+            store, clock, writer, consumption, forget=(discovery.forget_tenant, entity_maps.forget_tenant)
+        )
         await snapshots.open()
         closing.push_async_callback(snapshots.close)
         core = Core(
@@ -98,10 +105,10 @@ async def open_hub(settings: Settings, *, url: str = "", clock: Clock | None = N
             contexts=contexts,
             provision=provision,
             consumption=consumption,
-            discovery=Discovery(store, consumption, writer),
+            discovery=discovery,
             history=History(store, writer, clock),
             subscriptions=subscriptions,
-            entity_maps=EntityMaps(clock, consumption),
+            entity_maps=entity_maps,
             snapshots=snapshots,
         )
 
@@ -115,7 +122,8 @@ async def open_hub(settings: Settings, *, url: str = "", clock: Clock | None = N
         # The faces
         table = [
             *ngsild.routes(core, hub_id=await _hub_id(writer)),
-            *health.routes(madang.__version__, lambda: _faults(sweeping)),
+            *mounted("/madang/v1", catalogue.routes(Indexes(store, writer))),
+            *health.routes(madang.__version__, lambda: _faults(store, sweeping)),
         ]
         yield Hub(core, Application(table, echoed=ngsild.ECHOED_HEADERS))
 
@@ -143,8 +151,14 @@ async def _sweep(expiry: Expiry, pause_s: float) -> None:
         await asyncio.sleep(pause_s)
 
 
-async def _faults(*jobs: asyncio.Task[None]) -> list[str]:
-    return [f"The job {job.get_name()} has ended" for job in jobs if job.done()]
+async def _faults(store: Store, *jobs: asyncio.Task[None]) -> list[str]:
+    """Return what keeps the hub from working right now, one sentence each."""
+    faults = [f"The job {job.get_name()} has ended" for job in jobs if job.done()]
+    try:
+        await store.last_sequence()
+    except Exception as error:  # noqa: BLE001 (whatever it is, the hub is not ready)
+        faults.append(f"The store cannot be read: {type(error).__name__}")
+    return faults
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

@@ -3,14 +3,24 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from madang.app import open_hub
+from madang.base.settings import Settings
 from madang.testing.client import Client
 
 ERRORS = "https://uri.etsi.org/ngsi-ld/errors/"
 OPERATIONS = ["create", "upsert", "update", "merge"]
+
+
+@pytest.fixture
+async def client(tmp_path: Path) -> AsyncIterator[Client]:
+    async with open_hub(Settings(data=tmp_path)) as hub:
+        yield Client(hub.application)
 
 
 def entity(number: int, **members: Any) -> dict[str, Any]:

@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from madang.app import open_hub
+from madang.base.settings import Settings
 from madang.testing.client import Client, ClientResponse
 
 NULL = "urn:ngsi-ld:null"
@@ -14,6 +18,12 @@ ERRORS = "https://uri.etsi.org/ngsi-ld/errors/"
 VOCABULARY = "https://uri.etsi.org/ngsi-ld/default-context/"
 ID = "urn:ngsi-ld:Vehicle:1"
 AT = f"/entities/{ID}"
+
+
+@pytest.fixture
+async def client(tmp_path: Path) -> AsyncIterator[Client]:
+    async with open_hub(Settings(data=tmp_path)) as hub:
+        yield Client(hub.application)
 
 
 def prop(value: Any, **more: Any) -> dict[str, Any]:
@@ -56,8 +66,8 @@ class TestCreate:
             (b'{"id": "urn:x:1", "type": "T", "a": NaN}', "InvalidRequest"),
             (b'{"id": "urn:x:1", "type": "T", "a": "\\ud800"}', "InvalidRequest"),
             (b"[" * 100_000, "InvalidRequest"),
-            (b"[]", "BadRequestData"),
-            (b"3", "BadRequestData"),
+            (b"[]", "InvalidRequest"),
+            (b"3", "InvalidRequest"),
             (b'{"id": "urn:x:1"}', "BadRequestData"),
             (b'{"type": "T"}', "BadRequestData"),
             (b'{"id": "x", "type": "T"}', "BadRequestData"),
@@ -71,6 +81,13 @@ class TestCreate:
         response = await client.post("/entities", content=body, headers={"Content-Type": "application/json"})
         refused(response, 400, kind)
         assert (await client.get("/entities/urn:x:1")).status == 404
+
+    @pytest.mark.parametrize(
+        ("content", "kind"), [(b"[]", "InvalidRequest"), (b"{", "InvalidRequest"), (b"{}", "BadRequestData")]
+    )
+    async def test_refuses_what_is_no_entity_with_a_context(self, client: Client, content: bytes, kind: str) -> None:
+        headers = {"Content-Type": "application/ld+json"}
+        refused(await client.post("/entities", content=content, headers=headers), 400, kind)
 
     async def test_refuses_unknown_parameters(self, client: Client) -> None:
         body = {"id": ID, "type": "Vehicle"}
@@ -166,6 +183,10 @@ async def test_update_replaces_and_deletes(client: Client) -> None:
     assert (await client.patch(f"{AT}/attrs", json=fragment, headers=merge_patch)).status == 204
     assert await now(client) == {"id": ID, "type": "Vehicle", "speed": prop(2), "extra": prop({"a": 1})}
     refused(await client.patch(f"{AT}/attrs", json={"extra": {"a": NULL}}), 400, "BadRequestData")
+    response = await client.patch(f"{AT}/attrs", json={"scope": "/a", "speed": 3})
+    assert (response.status, response.json()["updated"]) == (207, [f"{VOCABULARY}speed"])
+    assert response.json()["notUpdated"][0]["attributeName"] == "https://uri.etsi.org/ngsi-ld/scope"
+    assert await now(client) == {"id": ID, "type": "Vehicle", "speed": prop(3), "extra": prop({"a": 1})}
 
 
 class TestMerge:
@@ -213,6 +234,7 @@ class TestMerge:
         refused(await client.patch(AT, json={"id": "urn:x:2"}), 400, "BadRequestData")
         refused(await client.patch(AT, json=[]), 400, "BadRequestData")
         refused(await client.patch(f"{AT}?format=concise", json={}), 400, "InvalidRequest")
+        refused(await client.patch(AT, json={"speed": prop(None)}), 400, "BadRequestData")
 
 
 async def test_replace_keeps_createdat_only(client: Client) -> None:

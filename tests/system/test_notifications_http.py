@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from notify_rig import pm10, rig, station
 
 from madang.base.errors import BadRequestData
 from madang.model.jsonld.context import compile_context
 from madang.testing.receiver import Received, Receiver
+from tests.system.notify_rig import pm10, rig, station
 
 SUITE_LINK = '<{}>; rel="http://www.w3.org/ns/json-ld#context"; type="application/ld+json"'
 CORE_URL = "https://uri.etsi.org/ngsi-ld/v1/ngsi-ld-core-context-v1.9.jsonld"

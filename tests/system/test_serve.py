@@ -9,7 +9,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,23 @@ from madang.testing.served import WAIT_S, Served, alive, wait_until
 Serve = Callable[..., Served]
 
 ENTITY = {"id": "urn:ngsi-ld:T:1", "type": "T", "p": {"type": "Property", "value": 1}}
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """Starts hubs on a folder of the test and ends them; `ready=False` does not wait for them."""
+    started: list[Served] = []
+
+    def start(*flags: str, ready: bool = True, data: Path | None = None, **environment: str) -> Served:
+        served = Served.start(data or tmp_path / "data", *flags, **environment)
+        started.append(served)
+        if ready:
+            served.await_ready()
+        return served
+
+    yield start
+    for served in started:
+        served.end()
 
 
 def dead(pid: int) -> bool:

@@ -43,6 +43,10 @@ def attribute(sent: Any, name: str = "probe", context: Any = CORE) -> Any:
     return parse_entity({"id": ID, "type": "Vehicle", name: sent}, context).get(name)
 
 
+def anything(*values: Any) -> tuple[Any, ...]:
+    return values
+
+
 ACCEPTED = [
     # Property, normalized and concise (4.5.2)
     ({"type": "Property", "value": 1}, {"type": "Property", "value": 1}),
@@ -175,7 +179,7 @@ REFUSED = [
     # times (4.6.3, 4.8)
     *(
         {"type": "Property", "value": 1, "observedAt": time}
-        for time in (
+        for time in anything(
             "yesterday",
             "2026-08-10T12:00:00+02:00",
             "2026-08-10",
@@ -235,12 +239,14 @@ REFUSED = [
     {"type": "Relationship", "object": ID, "objectType": "9Car"},
     *(
         {"type": "ListRelationship", "objectList": value}
-        for value in (ID, ["not a uri"], [{"object": ID, "a": 1}], [{}], [[ID]], [5], [NGSI_LD_NULL], {"object": ID})
+        for value in anything(
+            ID, ["not a uri"], [{"object": ID, "a": 1}], [{}], [[ID]], [5], [NGSI_LD_NULL], {"object": ID}
+        )
     ),
     # language, vocabulary, JSON, lists
     *(
         {"type": "LanguageProperty", "languageMap": value}
-        for value in (
+        for value in anything(
             {"en": 5},
             {"en": ["a", 5]},
             {"": "x"},
@@ -255,9 +261,12 @@ REFUSED = [
     {"type": "LanguageProperty", "languageMap": {"en": "x"}, "valueType": "xsd:string"},
     {"type": "LanguageProperty", "languageMap": {"en": "x"}, "unitCode": "KMH"},
     {"type": "LanguageProperty", "languageMap": {"en": "x"}, "value": 1},
-    *({"type": "VocabProperty", "vocab": value} for value in (5, [], "", ["a", 5], {"a": 1}, [["a"]], NGSI_LD_NULL)),
+    *(
+        {"type": "VocabProperty", "vocab": value}
+        for value in anything(5, [], "", ["a", 5], {"a": 1}, [["a"]], NGSI_LD_NULL)
+    ),
     {"type": "VocabProperty", "vocab": "a", "unitCode": "KMH"},
-    *({"type": "JsonProperty", "json": value} for value in (5, "x", True, None)),
+    *({"type": "JsonProperty", "json": value} for value in anything(5, "x", True, None)),
     {"type": "JsonProperty", "json": {}, "unitCode": "KMH"},
     {"type": "JsonProperty", "json": {}, "value": 1},
     {"type": "ListProperty", "valueList": 5},
@@ -540,7 +549,9 @@ def test_attribute_bodies() -> None:
     assert partial({"value": NGSI_LD_NULL, "datasetId": "urn:d:1"}) == [{"value": NGSI_LD_NULL, "datasetId": "urn:d:1"}]
     assert partial({"value": POINT}, "location") == [{"type": "GeoProperty", "value": POINT}]
     assert partial({"observedAt": "2026-01-01T00:00:00Z"}, "location") == [{"observedAt": "2026-01-01T00:00:00Z"}]
-    for data in ({"value": {"country": NGSI_LD_NULL}}, {}, [], 5, "x", None, {"@context": 1}, {"previousValue": 1}):
+    for data in anything(
+        {"value": {"country": NGSI_LD_NULL}}, {}, [], 5, "x", None, {"@context": 1}, {"previousValue": 1}
+    ):
         with pytest.raises(BadRequestData):
             partial(data)
     with pytest.raises(BadRequestData):

@@ -265,7 +265,7 @@ def test_pages_link_to_their_neighbours(page: Page, more: bool, expected: list[t
     ]
 
 
-@pytest.mark.parametrize("tenant", ["a b", "a" * 300, "\x01"])
+@pytest.mark.parametrize("tenant", ["a b", "a" * 300, "\x01", "세종", "\ufffd"])
 def test_a_tenant_that_cannot_be_a_name_is_refused(tenant: str) -> None:
     with pytest.raises(BadRequestData):
         tenant_of(request(ngsild_tenant=tenant))

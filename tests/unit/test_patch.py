@@ -159,7 +159,8 @@ class TestUpdate:
         assert patch.update(after, {"type": "Vehicle"}, T1).changes == []
 
     def test_scope_is_replaced_only_where_there_is_one(self) -> None:
-        assert patch.update(stored(), {"scope": "/b"}, T1).changes == []
+        left = patch.update(stored(), {"scope": "/b"}, T1)
+        assert (left.changes, [name for name, _ in left.not_updated]) == ([], ["scope"])
         after, changes, _, _ = patch.update(stored(scope="/a"), {"scope": "/b"}, T1)
         assert after["scope"] == "/b"
         assert rows(changes) == [(Operation.SCOPE_CHANGED, "scope", None)]
@@ -183,7 +184,7 @@ class TestAppend:
         assert bare(after["b"]) == [prop(1), prop(3, datasetId="urn:d:1")]
         assert after["scope"] == ["/a", "/b"]
         assert after["type"] == ["Vehicle", "Car"]
-        assert (updated, not_updated) == (["b", "c"], ["a", "b"])
+        assert (updated, [name for name, _ in not_updated]) == (["b", "c"], ["a", "b"])
         assert rows(changes) == [
             (Operation.TYPE_CHANGED, None, None),
             (Operation.SCOPE_CHANGED, "scope", None),

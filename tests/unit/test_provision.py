@@ -172,7 +172,7 @@ async def test_what_changes_nothing_writes_nothing(writer: _Writer, provision: P
     await provision.create("", entity("urn:1", a=prop(1)))
     before = writer.documents["urn:1"]
     result = await provision.append("", "urn:1", {"a": prop(2)}, overwrite=False)
-    assert result.not_updated == ("a",)
+    assert [name for name, _ in result.not_updated] == ["a"]
     assert writer.writes[-1] == []
     assert writer.documents["urn:1"] is before
 

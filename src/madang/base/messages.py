@@ -136,6 +136,10 @@ CATALOGUE: Final[dict[str, dict[Language, str]]] = {
         "en": "A hub is running on {data}, so its content was not checked",
         "ko": "{data}에서 허브가 돌고 있어 내용은 확인하지 않았습니다",
     },
+    "data_older": {
+        "en": "The data in {data} are of an earlier version; the next start brings them up to date",
+        "ko": "{data}의 데이터는 이전 버전의 것입니다. 다음에 시작할 때 새 버전에 맞춥니다",
+    },
     "store_good": {
         "en": "The stored data is whole",
         "ko": "저장된 데이터에 이상이 없습니다",

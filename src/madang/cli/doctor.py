@@ -150,6 +150,9 @@ def _stored(folder: Path) -> Iterator[Finding]:
     if _is_locked(folder / LOCK_FILE):
         yield Finding("note", "data_running", {"data": folder})
         return
+    if _is_older(folder / DATABASE_FILE):
+        yield Finding("note", "data_older", {"data": folder})
+        return
     try:
         faults = asyncio.run(_check(folder))
     except Unsupported as error:
@@ -158,6 +161,21 @@ def _stored(folder: Path) -> Iterator[Finding]:
         yield _problem("data_unusable", data=folder, reason=error.detail)
     else:
         yield from [_problem("store_wrong", reason=fault) for fault in faults] or [_good("store_good")]
+
+
+def _is_older(database: Path) -> bool:
+    """Tell whether opening the data would bring them to a newer schema, which a doctor must not do."""
+    import apsw
+
+    from madang.store.sqlite.schema import STEPS
+
+    try:
+        connection = apsw.Connection(str(database), flags=apsw.SQLITE_OPEN_READONLY)
+        version: int = connection.pragma("user_version")
+        connection.close()
+    except apsw.Error:
+        return False  # what is wrong with it will be said when it is opened
+    return version < len(STEPS)
 
 
 async def _check(folder: Path) -> list[str]:

@@ -94,7 +94,7 @@ class _Parent:
         self._was_ready = False
 
     def run(self) -> int:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._stop)
         signal.signal(signal.SIGALRM, self._force)
         wait_s = RESTART_WAIT_FIRST_S
@@ -169,7 +169,7 @@ def _serve_as_child(
     code = EXIT_FAILED
     try:
         signal.alarm(0)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM):
             signal.signal(number, signal.SIG_DFL)
         from madang.cli import serving  # only the child may carry the weight of the hub
 

@@ -79,7 +79,7 @@ def serve(settings: Settings, messages: Messages, listener: socket.socket, ready
 async def _serve(settings: Settings, listener: socket.socket, ready_out: int) -> int:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
     async with open_hub(settings, url=url_of(listener)) as hub:
         server = ListeningServer(RsgiApplication(hub.application), listener)

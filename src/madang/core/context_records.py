@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, TypeVar
 
 from madang.base.errors import HubError, LimitExceeded
 from madang.base.limits import CONTEXTS_CACHED_MAX, CONTEXTS_STORED_PER_TENANT_MAX
@@ -17,6 +17,7 @@ from madang.core.writer import View, Writer
 from madang.model.entity import Json
 from madang.store.port import Store
 
+T = TypeVar("T")
 Kind: TypeAlias = Literal["Cached", "Hosted", "ImplicitlyCreated"]
 KINDS: Final[tuple[Kind, ...]] = ("Cached", "Hosted", "ImplicitlyCreated")
 
@@ -226,7 +227,7 @@ class ContextRecords:
         if self._cached_count is not None:
             self._cached_count -= len(ids)
 
-    async def _write(self, tenant: str, decide: Callable[[View], Any]) -> Any:
+    async def _write(self, tenant: str, decide: Callable[[View], T]) -> T:
         return await self.writer.write(tenant, (), decide)
 
 

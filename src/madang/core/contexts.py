@@ -144,9 +144,7 @@ class Contexts:
         context = self.known(tenant, source)
         if context is not None:
             return context
-        if type(source) is str:
-            split_url(source, where="@context")
-        key = (tenant, source if type(source) is str else _content(source))
+        key = _checked_key(tenant, source)
         return await self._shared(key, self._make(key, source), wait_s=CONTEXT_WAIT_S)
 
     async def linked(self, tenant: str, context: Context) -> Context:
@@ -484,25 +482,32 @@ async def _compile(source: Json, documents: dict[str, dict[str, Json]]) -> tuple
 
 
 def _content(source: Json) -> bytes:
-    """Return a @context that is not one URL as bytes, to look it up by. Raises: BadRequestData: it is too large."""
-    check_source(source)
+    """Return a @context that is not one URL as bytes, to look it up by. Raises: BadRequestData: it is no JSON."""
     try:
-        content = orjson.dumps(source)
+        return orjson.dumps(source)
     except (TypeError, RecursionError):
         raise BadRequestData("The @context holds something that JSON cannot say", where="@context") from None
+
+
+def _checked_key(tenant: str, source: Json) -> tuple[str, str | bytes]:
+    """Return what a context is held by. Raises: BadRequestData: it cannot be a @context, or is too large."""
+    check_source(source)
+    if type(source) is str:
+        return tenant, source
+    content = _content(source)
     if len(content) > CONTEXT_BYTES_MAX:
         raise BadRequestData(
             f"The @context is larger than the {CONTEXT_BYTES_MAX} bytes allowed; host it and name its URL",
             where="@context",
         )
-    return content
+    return tenant, content
 
 
 def _check_inline(source: Json) -> None:
     """Refuse an invalid @context, as far as that shows without fetching the documents it names."""
     if source is None:
         raise BadRequestData("The @context is null; needed is a URL, an object, or an array of these", where="@context")
-    _content(source)
+    _checked_key("", source)
     objects = [item for item in (source if isinstance(source, list) else (source,)) if isinstance(item, dict)]
     compile_context("inline", [item for item in objects if "@import" not in item], {})
 

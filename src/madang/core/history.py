@@ -25,7 +25,7 @@ from madang.model.temporal.evolution import (
     is_tombstone,
     latest_scopes,
 )
-from madang.store.history import (
+from madang.model.temporal.history import (
     AggregatedEvolution,
     HistoryFound,
     HistoryPage,
@@ -112,11 +112,7 @@ class History:
     # ------------------------------------------------------------------ writing
 
     async def upsert(self, tenant: str, document: Document) -> bool:
-        """Create a temporal evolution or add to it (clause 5.6.11); tell whether it was created.
-
-        Args:
-            document: canonical, of `parse_temporal`.
-        """
+        """Create a temporal evolution, of `parse_temporal`, or add to it (5.6.11); tell whether it was created."""
         id: str = document["id"]
         async with self._turn(tenant, id):
             state = await self._store.history_state(tenant, id)
@@ -139,8 +135,8 @@ class History:
     async def add(self, tenant: str, id: str, fragment: Document) -> None:
         """Add attribute instances to a temporal evolution (clause 5.6.12).
 
-        An instance with the datasetId and observedAt of one that is there takes its place, so that the same history can be
-        sent again.
+        An instance with the datasetId and observedAt of one that is there takes its place, so that the same history
+        can be sent again.
 
         Raises: NotFound: the entity has no history. TenantNotFound.
         """

@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from madang.base.errors import TooManyResults
 from madang.base.limits import JOIN_ENTITIES_MAX
 from madang.model.entity import Document, Instance, attributes_of, instances_of, one_or_list
 from madang.model.query import projection as projections
-from madang.model.query.projection import Projection
+from madang.model.query.projection import Member, Members, Projection
 
 Fetch = Callable[[Sequence[str]], Awaitable[Mapping[str, Document]]]
 
@@ -36,6 +36,18 @@ class View:
         """Return what is shown of one entity; empty when nothing is left."""
         shown = projections.apply(document, self.projection)
         return {} if shown is None else projections.select_datasets(shown, self.datasets)
+
+    def keeping(self, names: Sequence[str]) -> View:
+        """Return a view that shows these members of every entity, whatever is picked and omitted."""
+        pick, omit = self.projection.pick, self.projection.omit
+        return View(
+            replace(
+                self.projection,
+                pick=None if pick is None else _picked_too(pick, names),
+                omit=None if omit is None else _not_omitted(omit, names),
+            ),
+            self.datasets,
+        )
 
     def linked(self, relationship: str) -> View:
         """Return what is shown of the entities that a relationship leads to."""
@@ -143,6 +155,17 @@ class LinkedEntities:
         if instance["type"] == "ListRelationship":
             return {**instance, "entityList": entities}
         return {**instance, "entity": entities if isinstance(instance.get("object"), list) else entities[0]}
+
+
+def _picked_too(members: Members, names: Sequence[str]) -> Members:
+    inner = [Member(each.name, None if each.inner is None else _picked_too(each.inner, names)) for each in members]
+    picked = {member.name for member in members}
+    return (*inner, *(Member(name) for name in names if name not in picked))
+
+
+def _not_omitted(members: Members, names: Sequence[str]) -> Members:
+    inner = [Member(each.name, None if each.inner is None else _not_omitted(each.inner, names)) for each in members]
+    return tuple(member for member in inner if member.name not in names)
 
 
 def targets_of(instance: Instance) -> list[str]:

@@ -17,7 +17,7 @@ from madang.base.limits import PURGE_ENTITIES_PER_FIND, PURGE_ENTITIES_PER_WRITE
 from madang.model import patch
 from madang.model.change import Change
 from madang.model.entity import INSTANCE_MEMBERS, Document, Instance, types_of
-from madang.model.patch import Patched
+from madang.model.patch import NotUpdated, Patched
 from madang.model.query import match
 from madang.model.query.model import EntityQuery, Found, TypeSelection
 from madang.model.transient import live
@@ -33,10 +33,10 @@ Operation: TypeAlias = Callable[[Document, str], Patched]
 
 @dataclass(frozen=True, slots=True)
 class UpdateResult:
-    """Canonical names of the attributes that were written and of those left as they are (5.2.18)."""
+    """Canonical names of the attributes that were written, and those left as they are with the reason (5.2.18)."""
 
     updated: tuple[str, ...]
-    not_updated: tuple[str, ...] = ()
+    not_updated: tuple[NotUpdated, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +223,7 @@ class Provision:
             patched = patch.append(state.valid, document, view.now, overwrite=overwrite)
             _apply(view, state, patched)
             if patched.not_updated:
-                names = ", ".join(patched.not_updated)
+                names = ", ".join(name for name, _ in patched.not_updated)
                 raise AlreadyExists(f"The entity has these attributes already, and noOverwrite keeps them: {names}")
             return False
 

@@ -29,7 +29,6 @@ from madang.model.change import Change, Operation
 from madang.model.entity import Document, Json
 from madang.model.query.entity_query import ParsedQuery
 from madang.model.query.model import EntityQuery
-from madang.model.query.projection import Member, Projection
 
 if TYPE_CHECKING:
     from madang.base.clock import Clock
@@ -200,7 +199,7 @@ class Snapshots:
 
         Returns: whether there were any.
         """
-        view = View(_with_members(parsed.projection), parsed.query.datasets)
+        view = View(parsed.projection, parsed.query.datasets).keeping(_KEPT)
         join = Join("flat", parsed.join_level if parsed.join else 0, frozenset(parsed.contained_by))
         # All ids are fixed by one query; clause 5.16.1.4 has all pages retrieved.
         query = replace(parsed.query, limit=SNAPSHOT_ENTITIES_MAX, offset=0, count=False)
@@ -397,13 +396,3 @@ def _erase(view: Writing, ids: Sequence[str]) -> None:
         if document is not None:
             view.delete(document, [Change(Operation.ENTITY_DELETED, id)])
             view.drop_history(id)
-
-
-def _with_members(projection: Projection) -> Projection:
-    """Return a projection that keeps what an entity cannot be stored without."""
-    pick, omit = projection.pick, projection.omit
-    if pick is not None:
-        pick = (*pick, *(Member(name) for name in _KEPT if all(member.name != name for member in pick)))
-    if omit is not None:
-        omit = tuple(member for member in omit if member.name not in _KEPT)
-    return replace(projection, pick=pick, omit=omit)

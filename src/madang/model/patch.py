@@ -63,13 +63,20 @@ class _Target(NamedTuple):
     changes: list[Change] | None
 
 
+class NotUpdated(NamedTuple):
+    """A part of a fragment that was left out (5.2.19)."""
+
+    name: str
+    reason: str
+
+
 class Patched(NamedTuple):
     """What a fragment made of an entity. Without changes, `document` is the one that was given."""
 
     document: Document
     changes: list[Change]
     updated: list[str]  # names of attributes that were written or deleted
-    not_updated: list[str]  # names of attributes that were left as they are because they exist already
+    not_updated: list[NotUpdated]
 
 
 # --- Whole entities -----------------------------------------------------------------------------------------------
@@ -199,7 +206,9 @@ def _patch(
     _patch_members(after, fragment, scope, overwrite=overwrite)
     changes = _member_changes(before, after, now)
     updated: list[str] = []
-    not_updated: list[str] = []
+    not_updated: list[NotUpdated] = []
+    if scope == "only_if_present" and "scope" in fragment and "scope" not in before:
+        not_updated.append(NotUpdated("scope", "The entity has no scope, and an update does not give it one"))
     target = _Target(id, now, changes)
     for name, sent in fragment.items():
         if name in ENTITY_MEMBERS:
@@ -209,7 +218,8 @@ def _patch(
             kept = _by_dataset(value)
             left = [instance for instance in as_list(sent) if instance.get("datasetId") not in kept]
             if len(left) < len(as_list(sent)):
-                not_updated.append(name)
+                reason = "The entity has this attribute already, and noOverwrite keeps it"
+                not_updated.append(NotUpdated(name, reason))
             if not left:
                 continue
             sent = one_or_list(left)
@@ -228,7 +238,7 @@ def _patched(
     changes: list[Change],
     now: str,
     updated: list[str],
-    not_updated: list[str] | None = None,
+    not_updated: list[NotUpdated] | None = None,
 ) -> Patched:
     if not changes:
         return Patched(before, changes, updated, not_updated or [])

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, cast
 
 from madang.base.errors import BadRequestData, NotFound
+from madang.base.limits import QUERY_PLAN_CHARACTERS_MAX, QUERY_PLANS_MAX
 from madang.core.linked import Join, LinkedEntities, View
 from madang.model.entity import types_of
 from madang.model.jsonld.expand import check_uri
@@ -21,6 +22,7 @@ from madang.ngsild.manners import (
     JSON,
     LD_JSON,
     PAGE_PARAMETERS,
+    Header,
     Page,
     Parameters,
     count_header,
@@ -38,6 +40,7 @@ from madang.ngsild.representations import REPRESENTATION_PARAMETERS, representat
 from madang.wire.http import Request, Response, Route
 
 if TYPE_CHECKING:
+    from madang.core.consumption import Page as Found
     from madang.core.hub import Core
     from madang.model.entity import Document
     from madang.model.jsonld.context import Context
@@ -53,15 +56,16 @@ _BODY_PARAMETERS: Final = PAGE_PARAMETERS | REPRESENTATION_PARAMETERS | {"local"
 
 
 @dataclass(frozen=True, slots=True)
-class _MapRequest:
-    """What a request says about entity maps: the location of one, or that it wants one made."""
+class _Plan:
+    """What a request asks for, read once: the same question in the same context need not be read again."""
 
-    location: str | None
-    wanted: bool
-    lifetime_s: float | None
-
-    def __bool__(self) -> bool:
-        return self.wanted or self.location is not None
+    parsed: ParsedQuery
+    query: EntityQuery  # with the page
+    page: Page
+    form: Form
+    types: tuple[str, ...]  # entities in the answer have one of these; empty when others matter too
+    map_wanted: bool
+    map_lifetime_s: float | None
 
 
 def routes(core: Core) -> list[Route]:
@@ -75,11 +79,12 @@ def routes(core: Core) -> list[Route]:
 
 
 class ConsumptionFace:
-    """HTTP manners around `core.consumption`, with answers kept ready (`madang.ngsild.rendered`)."""
+    """HTTP manners around `core.consumption`, with answers and readings of requests kept ready."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
         self._consumption = core.consumption
+        self._plans: dict[tuple[object, ...], _Plan] = {}
 
         def context_of(tenant: str, link: str) -> object | None:
             url = linked_context(link)
@@ -87,37 +92,35 @@ class ConsumptionFace:
 
         self._rendered = Rendered(core.writer, exclusive=core.store.capabilities.exclusive, context_of=context_of)
 
+    # ---------------------------------------------------------------- operations
+
     async def retrieve(self, request: Request) -> Response:
         """Retrieve Entity (5.7.1)."""
         key = self._rendered.key(request)
         kept = self._rendered.answer(key)
         if kept is not None:
             return kept
-        media = negotiate(request, _OFFERED)
-        parameters = Parameters.read(request, _RETRIEVE_PARAMETERS)
         tenant = tenant_of(request)
         id = check_uri(request.parameters["entity_id"], "entityId")
-        context = await link_context(request, self._core, tenant)
-        parsed = parse_query(parameters.values, context)
-        form = _form(request, parameters, media, context, parsed)
-        mapped = _map_request(request, parameters)
+        plan = await self._plan(request, tenant, _RETRIEVE_PARAMETERS)
 
         entity = self._rendered.entity(tenant, id)
         try:
             document = await self._consumption.retrieve(tenant, id)
-            _require(document, parsed)
+            _require(document, plan.parsed)
         except NotFound:
             self._rendered.drop(tenant, id)
             raise
-        headers = self._mapped(tenant, id, mapped)
-        if parsed.join is not None:
-            return await self._retrieve_linked(tenant, document, parsed, form, headers)
-        body = entity.variants.get(form.variant) or form.entity(document)
+        location = request.header(MAP_HEADER)
+        headers = self._map_of_one(tenant, id, plan, location)
+        if plan.parsed.join is not None:
+            return await self._retrieve_linked(tenant, document, plan, headers)
+        body = entity.variants.get(plan.form.variant) or plan.form.entity(document)
         if body == EMPTY:
             raise NotFound(f"The entity {id} has none of the members asked for")
-        response = form.one(body, headers)
-        if not mapped and expires_us(document) is None:
-            self._rendered.put(entity, form.variant, body)
+        response = plan.form.one(body, headers)
+        if not headers and expires_us(document) is None:
+            self._rendered.put(entity, plan.form.variant, body)
             self._rendered.keep(key, response, entity)
         return response
 
@@ -127,18 +130,10 @@ class ConsumptionFace:
         kept = self._rendered.answer(key)
         if kept is not None:
             return kept
-        media = negotiate(request, _OFFERED)
-        parameters = Parameters.read(request, _QUERY_PARAMETERS)
         tenant = tenant_of(request)
-        page = read_page(parameters)
-        context = await link_context(request, self._core, tenant)
-        parsed = parse_query(parameters.values, context)
-        parsed.require_narrow()
-        form = _form(request, parameters, media, context, parsed)
-        mapped = _map_request(request, parameters)
-
-        stamp = self._rendered.stamp(tenant, _types(parsed))
-        response, keepable = await self._answer(request, tenant, parsed, page, form, mapped)
+        plan = await self._plan(request, tenant, _QUERY_PARAMETERS)
+        stamp = self._rendered.stamp(tenant, plan.types)
+        response, keepable = await self._answer(request, tenant, plan)
         if keepable:
             self._rendered.keep(key, response, stamp)
         return response
@@ -148,99 +143,135 @@ class ConsumptionFace:
         media = negotiate(request, _OFFERED)
         parameters = Parameters.read(request, _BODY_PARAMETERS)
         tenant = tenant_of(request)
-        page = read_page(parameters)
         local = parameters.flag("local") if "local" in parameters else None
         data, context = await read_body(request, self._core, tenant)
         parsed = parse_query_body(data, context, local=local)
         parsed.require_narrow()
-        form = _form(request, parameters, media, context, parsed)
-        mapped = _MapRequest(request.header(MAP_HEADER), parsed.entity_map, map_lifetime_s(parsed.entity_map_lifetime))
-        response, _ = await self._answer(request, tenant, parsed, page, form, mapped)
+        plan = _planned(request, parameters, media, context, parsed)
+        plan = replace(plan, map_wanted=parsed.entity_map, map_lifetime_s=map_lifetime_s(parsed.entity_map_lifetime))
+        response, _ = await self._answer(request, tenant, plan)
         return response
 
-    async def _answer(
-        self, request: Request, tenant: str, parsed: ParsedQuery, page: Page, form: Form, mapped: _MapRequest
-    ) -> tuple[Response, bool]:
-        """Return the answer to a query, and whether the same question may be answered by it again."""
-        query = replace(parsed.query, limit=page.limit, offset=page.offset, count=page.count)
-        status, headers = 200, []
-        keepable = not mapped and parsed.join is None
-        if mapped:
-            entity_map = (
-                None if mapped.location is None else self._core.entity_maps.find(tenant, map_id(mapped.location))
-            )
-            location = mapped.location
-            if entity_map is None or location is None:
-                entity_map = await self._core.entity_maps.create(tenant, parsed.query, lifetime_s=mapped.lifetime_s)
-                location, status = map_location(entity_map.id), 201
-            documents, count, more = await self._core.entity_maps.page(tenant, entity_map, query)
-            headers.append((MAP_HEADER, location))
-            bodies = await self._bodies(tenant, documents, parsed, form)
-        elif parsed.join is not None:
-            documents, count, more = await self._consumption.find(tenant, query)
-            bodies = await self._bodies(tenant, documents, parsed, form)
-        else:
-            bodies, count, more, keepable = await self._page(tenant, query, form)
-        headers += page_links(request, page, more=more, media=form.media)
-        if page.count:
-            headers.append(count_header(count or 0))
-        return form.many(bodies, headers, status), keepable
+    # ---------------------------------------------------------------- reading requests
 
-    async def _page(self, tenant: str, query: EntityQuery, form: Form) -> tuple[list[bytes], int | None, bool, bool]:
+    async def _plan(self, request: Request, tenant: str, allowed: frozenset[str]) -> _Plan:
+        """Return what a GET asks for."""
+        context = await link_context(request, self._core, tenant)
+        text = request.query_string
+        # The context itself, not its key: equal maps may have come from different places, which an answer names.
+        key = (allowed is _QUERY_PARAMETERS, text, request.header("accept"), request.header("prefer"), context)
+        plan = self._plans.get(key)
+        if plan is None:
+            media = negotiate(request, _OFFERED)
+            parameters = Parameters.read(request, allowed)
+            parsed = parse_query(parameters.values, context)
+            if allowed is _QUERY_PARAMETERS:
+                parsed.require_narrow()
+            plan = _planned(request, parameters, media, context, parsed)
+            if len(text) <= QUERY_PLAN_CHARACTERS_MAX:
+                if len(self._plans) >= QUERY_PLANS_MAX:
+                    del self._plans[next(iter(self._plans))]
+                self._plans[key] = plan
+        return plan
+
+    # ---------------------------------------------------------------- giving answers
+
+    async def _answer(self, request: Request, tenant: str, plan: _Plan) -> tuple[Response, bool]:
+        """Return the answer to a query, and whether the same question may be answered by it again."""
+        status, headers, keepable = 200, [], False
+        location = request.header(MAP_HEADER)
+        if plan.map_wanted or location is not None:
+            status, location, found = await self._mapped(tenant, plan, location)
+            headers.append((MAP_HEADER, location))
+            bodies, total, more = await self._bodies(tenant, found.documents, plan), found.total, found.more
+        elif plan.parsed.join is not None:
+            documents, total, more = await self._consumption.find(tenant, plan.query)
+            bodies = await self._bodies(tenant, documents, plan)
+        else:
+            bodies, total, more, keepable = await self._page(tenant, plan)
+        headers += page_links(request, plan.page, more=more, media=plan.form.media)
+        if plan.page.count:
+            headers.append(count_header(total or 0))
+        return plan.form.many(bodies, headers, status), keepable
+
+    async def _page(self, tenant: str, plan: _Plan) -> tuple[list[bytes], int | None, bool, bool]:
         """Return a page as entity bytes, most of them ready; and whether nothing on it expires."""
-        found = await self._consumption.find_ids(tenant, query)
-        rendered, variant = self._rendered, form.variant
+        form, rendered, variant = plan.form, self._rendered, plan.form.variant
+        found = await self._consumption.find_ids(tenant, plan.query)
         entities = [rendered.entity(tenant, id) for id in found.ids]
         missing = [id for id, entity in zip(found.ids, entities, strict=True) if variant not in entity.variants]
-        if not missing:
-            return _visible([entity.variants[variant] for entity in entities]), found.count, found.more, True
-        documents = await self._consumption.documents(tenant, missing)
+        documents = await self._consumption.documents(tenant, missing) if missing else {}
         if len(documents) < len(missing):
             # Something has expired or was deleted since: ask again for a page without it.
-            everything, count, more = await self._consumption.find(tenant, query)
-            return _visible([form.entity(document) for document in everything]), count, more, False
+            everything, total, more = await self._consumption.find(tenant, plan.query)
+            return _visible([form.entity(document) for document in everything]), total, more, False
         bodies, lasting = [], True
         for id, entity in zip(found.ids, entities, strict=True):
             body = entity.variants.get(variant)
             if body is None:
-                body = form.entity(documents[id])
-                if expires_us(documents[id]) is None:
+                document = documents[id]
+                body = form.entity(document)
+                if expires_us(document) is None:
                     rendered.put(entity, variant, body)
                 else:
                     lasting = False
             bodies.append(body)
         return _visible(bodies), found.count, found.more, lasting
 
-    async def _bodies(self, tenant: str, documents: Sequence[Document], parsed: ParsedQuery, form: Form) -> list[bytes]:
+    async def _bodies(self, tenant: str, documents: Sequence[Document], plan: _Plan) -> list[bytes]:
+        parsed, form = plan.parsed, plan.form
         if parsed.join is None:
             return _visible([form.entity(document) for document in documents])
-        shown = await self._linked(tenant, parsed, form.view).collect(documents)
-        return [form.shown(document, document) for document in shown if document]
-
-    def _linked(self, tenant: str, parsed: ParsedQuery, view: View) -> LinkedEntities:
+        # A Feature has its id whatever is picked (clause 5.2.29).
+        view = form.view.keeping(("id",)) if form.media == GEO_JSON else form.view
         join = Join(cast("Literal['inline', 'flat']", parsed.join), parsed.join_level, frozenset(parsed.contained_by))
-        return LinkedEntities(lambda ids: self._consumption.documents(tenant, ids), view, join)
+        linked = LinkedEntities(lambda ids: self._consumption.documents(tenant, ids), view, join)
+        return [form.shown(shown) for shown in await linked.collect(documents) if shown]
 
     async def _retrieve_linked(
-        self, tenant: str, document: Document, parsed: ParsedQuery, form: Form, headers: Sequence[tuple[str, str]]
+        self, tenant: str, document: Document, plan: _Plan, headers: Sequence[Header]
     ) -> Response:
-        bodies = await self._bodies(tenant, [document], parsed, form)
+        bodies = await self._bodies(tenant, [document], plan)
         if not bodies:
             raise NotFound(f"The entity {document['id']} has none of the members asked for")
         # Where no linked entity is stored here there is nothing to flatten, and the entity is given as without join.
-        if parsed.join == "flat" and (len(bodies) > 1 or form.media == GEO_JSON):
-            return form.many(bodies, headers)
-        return form.one(bodies[0], headers)
+        if plan.parsed.join == "flat" and (len(bodies) > 1 or plan.form.media == GEO_JSON):
+            return plan.form.many(bodies, headers)
+        return plan.form.one(bodies[0], headers)
 
-    def _mapped(self, tenant: str, id: str, mapped: _MapRequest) -> list[tuple[str, str]]:
+    # ---------------------------------------------------------------- entity maps
+
+    async def _mapped(self, tenant: str, plan: _Plan, location: str | None) -> tuple[int, str, Found]:
+        """Return the page of an entity map, with its location; 201 when the map had to be made (clause 5.7.2.4)."""
+        maps, status = self._core.entity_maps, 200
+        entity_map = None if location is None else maps.find(tenant, map_id(location))
+        if entity_map is None or location is None:
+            entity_map = await maps.create(tenant, plan.parsed.query, lifetime_s=plan.map_lifetime_s)
+            status, location = 201, map_location(entity_map.id)
+        return status, location, await maps.page(tenant, entity_map, plan.query)
+
+    def _map_of_one(self, tenant: str, id: str, plan: _Plan, location: str | None) -> list[Header]:
         """Return the header that says where the entity map of a retrieval is (clause 5.7.1.4)."""
-        if not mapped:
+        if location is None and not plan.map_wanted:
             return []
         maps = self._core.entity_maps
-        if mapped.location is not None and maps.find(tenant, map_id(mapped.location)) is not None:
-            return [(MAP_HEADER, mapped.location)]
-        made = maps.keep(tenant, [id], lifetime_s=mapped.lifetime_s)
+        if location is not None and maps.find(tenant, map_id(location)) is not None:
+            return [(MAP_HEADER, location)]
+        made = maps.keep(tenant, [id], lifetime_s=plan.map_lifetime_s)
         return [(MAP_HEADER, map_location(made.id))]
+
+
+def _planned(request: Request, parameters: Parameters, media: str, context: Context, parsed: ParsedQuery) -> _Plan:
+    page = read_page(parameters)
+    return _Plan(
+        parsed,
+        replace(parsed.query, limit=page.limit, offset=page.offset, count=page.count),
+        page,
+        _form(request, parameters, media, context, parsed),
+        _types(parsed),
+        parameters.flag("entityMap"),
+        map_lifetime_s(parameters.get("entityMapLifetime")),
+    )
 
 
 def _form(request: Request, parameters: Parameters, media: str, context: Context, parsed: ParsedQuery) -> Form:
@@ -256,16 +287,6 @@ def _form(request: Request, parameters: Parameters, media: str, context: Context
     if parsed.geometry_property is not None:
         wanted = replace(wanted, geometry_property=context.expand(parsed.geometry_property))
     return Form(context, media, wanted, View(parsed.projection, parsed.query.datasets), body_context)
-
-
-def _map_request(request: Request, parameters: Parameters) -> _MapRequest:
-    location = request.header(MAP_HEADER)
-    if location is None and not parameters.values:
-        return _NO_MAP
-    return _MapRequest(location, parameters.flag("entityMap"), map_lifetime_s(parameters.get("entityMapLifetime")))
-
-
-_NO_MAP: Final = _MapRequest(None, wanted=False, lifetime_s=None)
 
 
 def _require(document: Document, parsed: ParsedQuery) -> None:

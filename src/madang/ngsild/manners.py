@@ -85,14 +85,14 @@ _CONTENT_TYPES: Final = {media: ("content-type", media) for media in (JSON, LD_J
 def tenant_of(request: Request) -> str:
     """Return the tenant a request is for (clause 6.3.14); "" is the default tenant.
 
-    Raises: BadRequestData: the name is too long or holds a space or a control character.
+    Raises: BadRequestData: the name is too long or holds something else than printable ASCII characters.
     """
     tenant = request.header("ngsild-tenant")
     if tenant is None:
         return ""
-    if len(tenant) > TENANT_CHARACTERS_MAX or not tenant.isprintable() or " " in tenant:
+    if len(tenant) > TENANT_CHARACTERS_MAX or " " in tenant or not (tenant.isascii() and tenant.isprintable()):
         raise BadRequestData(
-            f"{tenant!r:.80} is no tenant; allowed are up to {TENANT_CHARACTERS_MAX} printable characters, no spaces",
+            f"{tenant!r:.80} is no tenant; allowed are up to {TENANT_CHARACTERS_MAX} printable ASCII characters",
             where="NGSILD-Tenant",
         )
     return tenant
@@ -174,8 +174,10 @@ def prefers_plain_json(request: Request) -> bool:
 def linked_context(link: str) -> str | None:
     """Return the URL of the @context in a Link header (JSON-LD 1.1 clause 6.2); None when it links something else.
 
-    Raises: BadRequestData: it links more than one @context.
+    Raises: BadRequestData: it links more than one @context. InvalidRequest: it is not ASCII (RFC 8288).
     """
+    if not link.isascii():
+        raise InvalidRequest("The Link header is not ASCII; percent-encode what is in its URLs", where="Link")
     urls = []
     for value in link.split("<")[1:]:
         url, _, rest = value.partition(">")

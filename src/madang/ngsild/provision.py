@@ -75,8 +75,14 @@ class _Face:
         if request.query_string:
             _check(Parameters.read(request, LOCAL))
         tenant = tenant_of(request)
-        data, context = await read_body(request, self._core, tenant)
-        document = parse_entity(data, context)
+        try:
+            data, context = await read_body(request, self._core, tenant)
+            document = parse_entity(data, context)
+        except BadRequestData as error:
+            # What is no object cannot be read as an entity at all (5.5.2: "syntactically invalid").
+            if not (await request.body()).lstrip().startswith(b"{"):
+                raise InvalidRequest("The body has to be one entity, a JSON object", where="") from error
+            raise
         await self._core.provision.create(tenant, document)
         return created(api_location("entities", document["id"]))
 
@@ -186,8 +192,7 @@ def updated(result: UpdateResult, context: Context) -> Response:
     """Return 204, or 207 with an UpdateResult when some attributes were left as they are (5.2.18)."""
     if not result.not_updated:
         return no_content()
-    reason = "The entity has this attribute already, and noOverwrite keeps it"
-    left = [{"attributeName": context.iri(name), "reason": reason} for name in result.not_updated]
+    left = [{"attributeName": context.iri(name), "reason": reason} for name, reason in result.not_updated]
     return plain(207, {"updated": [context.iri(name) for name in result.updated], "notUpdated": left})
 
 

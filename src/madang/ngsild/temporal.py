@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading history: /temporal/entities, /temporal/entityOperations/query, /temporal/entityMaps (6.18, 6.19, 6.24, 6.35)."""
+"""Reading history: /temporal/entities, /temporal/entityOperations/query, /temporal/entityMaps (6.18 to 6.24, 6.35)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from madang.model.jsonld.expand import check_uri
 from madang.model.query import geo, q, scope
 from madang.model.query.entity_query import PARAMETERS, ParsedQuery, parse_query, parse_query_body
 from madang.model.query.projection import Projection
+from madang.model.temporal.history import HistoryQuestion, HistoryReading, HistoryTest
 from madang.model.temporal.query import Aggregation, Window, parse_aggregation, parse_window
 from madang.model.temporal.representation import TemporalForm, show, show_aggregated
 from madang.ngsild.entity_maps import MAP_HEADER, created_map, map_id, map_lifetime_s, map_location
@@ -33,7 +34,6 @@ from madang.ngsild.manners import (
     tenant_of,
 )
 from madang.ngsild.representations import SYS_ATTRS, read_options
-from madang.store.history import HistoryQuestion, HistoryReading, HistoryTest
 from madang.wire.http import Request, Response, Route
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from madang.core.hub import Core
     from madang.model.entity import Document, Json
     from madang.model.jsonld.context import Context
-    from madang.store.history import HistoryPage
+    from madang.model.temporal.history import HistoryPage
 
 _FORMATS: Final = ("temporalValues", "aggregatedValues")
 _WINDOW: Final = frozenset(

@@ -57,7 +57,7 @@ class Application:
             response = unexpected(error)
         for name in self._echoed:
             value = request.header(name)
-            if value is not None:
+            if value is not None and value.isascii():
                 response.headers = [*response.headers, (name, value)]
         return response
 

@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
+from granian.rsgi import ProtocolClosed
+
+from madang.base.errors import InvalidRequest
 from madang.base.limits import BODY_BYTES_MAX
 from madang.wire.application import Application
 from madang.wire.bodies import declared_length, gathered
@@ -52,18 +55,25 @@ class RsgiRequest:
         if name not in headers:
             return None
         if name in _LISTS:
-            return ", ".join(headers.get_all(name))
-        value: str = headers.get(name)
-        return value
+            return ", ".join(headers.get_all(name)) or UNREADABLE
+        value: str | None = headers.get(name)
+        # granian gives nothing for a value that is not ASCII; that must not look as if the header were absent.
+        return UNREADABLE if value is None else value
 
     async def body(self) -> bytes:
         if self._body is None:
             declared = self._headers.get("content-length")
             if declared is not None and declared_length(declared) <= BODY_BYTES_MAX:
-                self._body = await self._exchange()
+                self._body = await self._whole()
             else:
                 self._body = await gathered(self._chunks(), declared)
         return self._body
+
+    async def _whole(self) -> bytes:
+        try:
+            return await self._exchange()
+        except ProtocolClosed as error:
+            raise InvalidRequest("The connection was closed before the whole body had come") from error
 
     async def _chunks(self) -> AsyncIterator[bytes]:
         async for chunk in self._exchange:
@@ -83,6 +93,8 @@ class RsgiApplication:
         else:
             exchange.response_empty(response.status, response.headers)
 
+
+UNREADABLE: Final = "\ufffd"
 
 # Headers that may come more than once and then count as one list (RFC 9110 clause 5.3).
 _LISTS = frozenset({"accept", "link", "prefer", "via"})

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final
@@ -15,6 +16,8 @@ from madang.model.jsonld.core_context import CORE_IRIS, CORE_PREFIXES, DEFAULT_V
 _CORE_TERMS: Final = frozenset(CORE_IRIS) | frozenset(CORE_PREFIXES) | {"id", "type"}
 # JSON-LD 1.1, section 4.1: what may stand in a context beside terms. Other names with an @ are reserved and ignored.
 _KEYWORDS: Final = frozenset({"@base", "@direction", "@language", "@propagate", "@protected", "@version", "@vocab"})
+_RESERVED: Final = re.compile(r"@[A-Za-z]+")
+_ALIASED: Final = frozenset({"@id", "@type", "@value", "@language", "@graph", "@list", "@set", "@none", "@json"})
 _INVALID: Final = "The @context is not valid: "
 
 
@@ -116,7 +119,7 @@ class _Flattening:
             if not isinstance(content, dict) or "@import" in content:
                 raise BadRequestData(f"{_INVALID}@import needs one object of terms", where="@context/@import")
             source = content | source
-        terms = {term: definition for term, definition in source.items() if _counts(term)}
+        terms = {term: definition for term, definition in source.items() if _counts(term, definition)}
         for term, definition in terms.items():
             if isinstance(definition, dict) and "@context" in definition:
                 raise BadRequestData(
@@ -128,9 +131,18 @@ class _Flattening:
         self.contexts.append(terms)
 
 
-def _counts(term: str) -> bool:
-    """The core @context wins over its own terms, so that what a user says of them is of no account."""
-    return term in _KEYWORDS if term[:1] == "@" else term not in _CORE_TERMS
+def _counts(term: str, definition: Json) -> bool:
+    """Tell whether a definition is to be processed at all.
+
+    The core @context wins over its own terms, so that what a user says of them is of no account. Whatever looks like a
+    keyword and is none is reserved, and JSON-LD ignores the definition.
+    """
+    if term[:1] == "@":
+        return term in _KEYWORDS
+    if term in _CORE_TERMS:
+        return False
+    iri = definition.get("@id", definition.get("@reverse")) if isinstance(definition, dict) else definition
+    return not isinstance(iri, str) or _RESERVED.fullmatch(iri) is None or iri in _ALIASED
 
 
 def _absolute(reference: str, base: str | None) -> str:

@@ -40,7 +40,7 @@ def check_typed_value(type: Json, value: Json) -> None:
 
     Raises: BadRequestData: the type is DateTime, Date or Time, and the text is none.
     """
-    if type not in TIME_TYPES:
+    if type.__class__ is not str or type not in TIME_TYPES:
         return
     if value.__class__ is str:
         if type == "DateTime" and try_date_time(value) is not None:

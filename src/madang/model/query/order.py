@@ -155,9 +155,9 @@ def comparable(part: OrderKey, document: Document) -> Comparable:
     if target is None:
         return None
     if part.reference is not None:
-        distance_m = _distance_m(target, part.reference)
+        distance_m = distance(part, target.value) if target.shape is Shape.PLAIN else None
         if distance_m is not None:
-            return -distance_m if part.descending else distance_m
+            return distance_m
         return _encode(target.value, _text_key(target, part.collation))
     value = target.value
     if target.shape is Shape.LANGUAGES:
@@ -187,12 +187,14 @@ def _text_key(target: Target, collation: Collation) -> Callable[[str], bytes]:
     return lambda text: text.encode("utf-8", "surrogatepass")
 
 
-def _distance_m(target: Target, reference: tuple[str, str]) -> float | None:
-    if target.shape is not Shape.PLAIN or not isinstance(target.value, dict):
+def distance(part: OrderKey, geometry: Json) -> float | None:
+    """Return the distance of a GeoJSON geometry, negative for an order from far to near; None when it is none."""
+    if part.reference is None or not isinstance(geometry, dict):
         return None
-    if target.value.get("type") not in geometries.DEPTHS or "coordinates" not in target.value:
+    if geometry.get("type") not in geometries.DEPTHS or "coordinates" not in geometry:
         return None
-    return geometries.distance_m(target.value, _geojson(*reference))
+    distance_m = geometries.distance_m(geometry, _geojson(*part.reference))
+    return -distance_m if part.descending and distance_m is not None else distance_m
 
 
 @lru_cache(maxsize=64)

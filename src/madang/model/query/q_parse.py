@@ -13,12 +13,12 @@ from madang.base.errors import BadRequestData, TooComplexQuery
 from madang.base.limits import QUERY_CHARACTERS_MAX, QUERY_NESTING_MAX, QUERY_TERMS_MAX, REGEX_CHARACTERS_MAX
 from madang.base.times import is_date, try_date_time
 from madang.model.query import regex
-from madang.model.query.names import CORE_MEMBERS, IRI, NAME, PREFIXED_NAME, Names, is_iri, is_unicode
+from madang.model.query.names import CORE_MEMBERS, IRI, NAME, PREFIXED_NAME, Names, canonical, is_iri, is_unicode
 from madang.model.query.q_tree import And, Expression, Kind, Link, Literal, Node, Or, Path, Range, Term, Value
 from madang.model.query.values import try_time
 
 _OPERATOR: Final = re.compile(r"==|!=|>=|<=|!~=|~=|>|<")
-_TYPE_HINT: Final = re.compile(rf"({NAME}(?:,{NAME})*):(?!//)")
+_TYPE_HINT: Final = re.compile(rf"((?:{NAME}|<[^<>,]*>)(?:,(?:{NAME}|<[^<>,]*>))*):(?!//)")
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _UNQUOTED: Final = re.compile(r"[^\s;|,()\"\[\]{}=<>!~]+(?:[^\s;|,()\"\[\]{}]*)")
 _MEMBER: Final = re.compile(r"[^\s.;|,()\"\[\]{}=<>!~]+")
@@ -188,9 +188,11 @@ class _Reader:
         if found is None:
             return ()
         self.position = found.end()
-        return tuple(self.names.expand(term) for term in found[1].split(","))
+        return tuple(canonical(term.strip("<>"), self.names, self.where) for term in found[1].split(","))
 
     def name(self) -> str:
+        if self.at("<"):
+            return self.bracketed_iri()
         iri = self.match(IRI)
         if iri is not None:
             return self.names.expand(iri)
@@ -198,6 +200,15 @@ class _Reader:
         if term is None:
             self.fail("an attribute name is missing", _TERM_ALLOWED)
         return term if term in CORE_MEMBERS else self.names.expand(term)
+
+    def bracketed_iri(self) -> str:
+        """Return the name of an IRI in angle brackets, an extension: it shows where the IRI ends and a path goes on."""
+        end = self.text.find(">", self.position)
+        iri = self.text[self.position + 1 : end]
+        if end < 0 or not is_iri(iri):
+            self.fail("an IRI in angle brackets is not one", _TERM_ALLOWED)
+        self.position = end + 1
+        return self.names.expand(iri)
 
     def value_path(self, links: tuple[Link, ...]) -> Path:
         names = [self.name()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 
-from madang.model.query.names import Names
+from madang.model.query.names import PREFIXED_NAME, Names
 from madang.model.query.q_tree import And, Expression, Kind, Literal, Node, Path, Range, Term, Value
 
 
@@ -29,13 +29,22 @@ def _render_term(term: Term, names: Names) -> str:
 
 
 def _render_path(path: Path, names: Names) -> str:
-    text = ".".join(names.compact(name) for name in path.names)
+    inside = bool(path.links)
+    text = ".".join(_render_name(name, names, inside=inside) for name in path.names)
     if path.members:
         text += f"[{'.'.join(path.members)}]"
-    for link in reversed(path.links):
-        hint = ",".join(names.compact(name) for name in link.types) + ":" if link.types else ""
-        text = f"{names.compact(link.relationship)}{{{hint}{text}}}"
+    for number, link in reversed(list(enumerate(path.links))):
+        hint = ",".join(_render_name(name, names, inside=True) for name in link.types)
+        relationship = _render_name(link.relationship, names, inside=number > 0)
+        text = f"{relationship}{{{hint + ':' if hint else ''}{text}}}"
     return text
+
+
+def _render_name(name: str, names: Names, *, inside: bool) -> str:
+    """Return the shortest form; inside braces a colon would end a type hint."""
+    term = names.compact(name)
+    plain = PREFIXED_NAME.fullmatch(term) is not None and not (inside and ":" in term)
+    return term if plain else f"<{names.iri(name)}>"
 
 
 def _render_value(value: Value | None) -> str:

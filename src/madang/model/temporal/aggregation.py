@@ -134,20 +134,12 @@ def _plain(value: Json) -> tuple[Kind, Any, Json]:
     if isinstance(value, bool):
         return Kind.BOOLEAN, float(value), value
     if isinstance(value, int | float):
-        number = _float(value)
-        return (Kind.OBJECT, None, value) if number is None else (Kind.NUMBER, number, number)
+        return Kind.NUMBER, float(value), float(value)
     if isinstance(value, str):
         return Kind.STRING, value, value
     if isinstance(value, list):
         return Kind.ARRAY, float(len(value)), value
     return Kind.OBJECT, None, value
-
-
-def _float(value: float) -> float | None:
-    try:
-        return float(value)
-    except OverflowError:
-        return None
 
 
 # ---------------------------------------------------------------------- periods
@@ -170,8 +162,8 @@ def eligible(kinds: Iterable[Kind], methods: Sequence[str]) -> list[str]:
 def aggregate(points: Sequence[Point], aggregation: Aggregation, span: Span) -> Result:
     """Return the aggregated values of one attribute; methods that no value is eligible for are left out.
 
-    Only periods in which there are values appear. In a period with values of several kinds a method looks at those of the
-    commonest kind that is eligible for it, but the counts look at all.
+    Only periods in which there are values appear. In a period with values of several kinds a method looks at those of
+    the commonest kind that is eligible for it, but the counts look at all.
     """
     methods = eligible({point.kind for point in points}, aggregation.methods)
     periods: dict[int, list[Point]] = {}

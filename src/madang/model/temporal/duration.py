@@ -46,8 +46,8 @@ def parse_duration(text: object, where: str) -> Duration:
     found = _DURATION.fullmatch(text) if isinstance(text, str) else None
     if found is None:
         raise BadRequestData(
-            f"{where} {text!r:.60} is not a duration; allowed is P[n]Y[n]M[n]DT[n]H[n]M[n]S or P[n]W, such as PT15M, P1D or "
-            "PT0S for the whole time range",
+            f"{where} {text!r:.60} is not a duration; allowed is P[n]Y[n]M[n]DT[n]H[n]M[n]S or P[n]W, such as PT15M, "
+            "P1D, or PT0S for the whole time range",
             where=where,
         )
     number = {name: int(digits) for name, digits in found.groupdict("0").items() if name != "fraction"}
@@ -60,8 +60,8 @@ def parse_duration(text: object, where: str) -> Duration:
 def period_start_us(origin_us: int, duration: Duration, index: int) -> int:
     """Return the start of period number `index`, in microseconds since 1970 UTC; period 0 starts at `origin_us`.
 
-    Months are added to the origin's date, so that P1M from 31 January gives the last days of the months. The result is kept
-    inside the years that a DateTime can name.
+    Months are added to the origin's date, so that P1M from 31 January gives the last days of the months. The result is
+    kept inside the years that a DateTime can name.
     """
     if not duration.months:
         return max(_FIRST_US, min(_LAST_US, origin_us + index * duration.microseconds))

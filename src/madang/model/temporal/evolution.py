@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The evolution of one entity: its attribute instances over time, its scopes, its tombstones (clauses 4.5.6 to 4.5.8)."""
+"""The evolution of one entity: attribute instances over time, scopes, tombstones (clauses 4.5.6 to 4.5.8)."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def _scope_state(row: ScopeRow) -> ScopeState | None:
         if not isinstance(value, dict) or "scope" not in value:
             return None
         value = {"type": "Property", "value": value["scope"]}
-    if not isinstance(value, dict):
+    elif row.operation not in (Operation.SCOPE_CHANGED, Operation.HISTORY_ADDED) or not isinstance(value, dict):
         return None
     if is_tombstone(value) or value.get("value") in (None, []):
         deleted = value.get("deletedAt", row.time_text)
@@ -148,6 +148,8 @@ def shown_scopes(states: Sequence[ScopeState], window: Window) -> list[StoredIns
             if state.since_us is None or (window.start_us is not None and state.since_us < window.start_us):
                 carried = None if deleted else instance
                 continue
+            if state.since_us == window.start_us:
+                carried = None
             if deleted or instance is None or not window.holds(state.since_us):
                 continue
             shown.append(instance)
@@ -167,7 +169,7 @@ def _scope_fits(instance: StoredInstance, window: Window) -> bool:
 
 
 def scope_intervals(states: Sequence[ScopeState], fits: Callable[[list[str]], bool], window: Window) -> list[Interval]:
-    """Return the parts of the window in which the entity's scopes fulfil a scope query, in order and without overlap."""
+    """Return the parts of the window in which the entity's scopes fulfil a scope query, in order, without overlap."""
     intervals: list[Interval] = []
     for number, state in enumerate(states):
         if not state.scopes or not fits(list(state.scopes)):

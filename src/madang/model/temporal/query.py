@@ -49,7 +49,7 @@ class Aggregation:
     """Which methods over which periods (clause 4.5.19)."""
 
     methods: tuple[str, ...]
-    duration: Duration = Duration()
+    duration: Duration
 
 
 def parse_window(given: Mapping[str, Any], *, required: bool) -> Window:

@@ -20,8 +20,11 @@ Format: TypeAlias = Literal["normalized", "temporalValues", "aggregatedValues"]
 _TIMES: Final = frozenset({"createdAt", "modifiedAt", "expiresAt", "deletedAt", "instanceId"})
 
 
+Series: TypeAlias = tuple[str, str | None, Mapping[str, Json]]  # type, datasetId, results by aggregation method
+
+
 class _Pairs(NamedTuple):
-    """How an attribute type is simplified: member of the pairs, member of the instance, and whether that stays around it."""
+    """How a type is simplified: the member of the pairs, that of an instance, and whether that stays around it."""
 
     member: str
     value: str
@@ -72,14 +75,10 @@ def show(evolution: Evolution, form: TemporalForm) -> dict[str, Json] | None:
 
 def show_aggregated(
     evolution: Evolution,
-    attributes: Mapping[str, Sequence[tuple[str, str | None, Mapping[str, Json]]]],
+    attributes: Mapping[str, Sequence[Series]],
     form: TemporalForm,
 ) -> dict[str, Json] | None:
-    """Return the aggregated representation (clause 4.5.19).
-
-    Args:
-        attributes: by canonical name the type, dataset and results by method of each series.
-    """
+    """Return the aggregated representation (clause 4.5.19) of series: type, dataset and results by method."""
     members = _head(evolution, form)
     for name, series in attributes.items():
         shown = [

@@ -15,7 +15,7 @@ import orjson
 
 from madang.model.query import geo, regex, scope
 from madang.model.query.geo import GeoQuery
-from madang.model.query.order import OrderKey, comparable, comparable_text, is_last
+from madang.model.query.order import OrderKey, comparable, comparable_text, distance, is_last
 from madang.model.query.q_match import fulfils
 from madang.model.query.q_tree import Expression, Term
 from madang.model.query.scope import ScopeQuery
@@ -36,6 +36,7 @@ def register(connection: apsw.Connection) -> None:
     for name, function in functions.items():
         connection.create_scalar_function(name, function, 2, deterministic=True)
     connection.create_scalar_function("madang_absent", is_last, 1, deterministic=True)
+    connection.create_scalar_function("madang_distance", _distance, 3, deterministic=True)
 
 
 def _fulfils(term: Term, attribute: str | None) -> bool:
@@ -66,6 +67,12 @@ def _order(part: OrderKey, attribute: str | None) -> int | float | bytes | None:
     if attribute is None:
         return None
     return comparable(part, {part.path.names[0]: orjson.loads(attribute)})
+
+
+def _distance(part: OrderKey, longitude: float, latitude: float) -> float | None:
+    point = {"type": "Point", "coordinates": [longitude, latitude]}
+    found = distance(part, point)
+    return None if found is None else float(found)
 
 
 @lru_cache(maxsize=20_000)

@@ -14,21 +14,17 @@ import orjson
 from madang.model.change import Operation
 from madang.model.query import regex
 from madang.model.query.model import EntitySelector
-from madang.model.temporal.aggregation import Point, Span, aggregate, from_buckets, point
 from madang.model.temporal.evolution import (
     MADE_BY_HISTORY,
     Interval,
     StoredInstance,
-    is_tombstone,
     scope_intervals,
     scope_states,
     shown_scopes,
     windowed_document,
 )
-from madang.model.temporal.query import Aggregation, Window
-from madang.store.history import (
+from madang.model.temporal.history import (
     AggregatedEvolution,
-    AggregatedSeries,
     HistoryFound,
     HistoryPage,
     HistoryQuestion,
@@ -36,7 +32,8 @@ from madang.store.history import (
     HistoryState,
     HistoryVersion,
 )
-from madang.store.sqlite.history_numbers import NumberReader, plain_numbers
+from madang.model.temporal.query import Aggregation, Window
+from madang.store.sqlite.history_aggregation import aggregated
 from madang.store.sqlite.history_reading import (
     NOT_EXPIRED,
     AttributeReader,
@@ -47,8 +44,10 @@ from madang.store.sqlite.history_reading import (
     chosen_attributes,
     in_datasets,
     in_window,
+    parts_for,
     read_meta,
     register,
+    window_parts,
 )
 
 T = TypeVar("T")
@@ -84,7 +83,7 @@ class SqliteHistory:
         def read() -> list[AggregatedEvolution]:
             connection = self._history_connection()
             metas = (read_meta(connection, self._names, key, id) for id in ids)
-            found = (_aggregated(connection, self._names, meta, reading, aggregation) for meta in metas if meta)
+            found = (aggregated(connection, self._names, meta, reading, aggregation) for meta in metas if meta)
             return [each for each in found if each is not None]
 
         return await self.run(read)
@@ -183,7 +182,7 @@ class SqliteHistory:
         return connection
 
 
-# What only the Core API writes; the temporal API writes TYPE_CHANGED, HISTORY_ADDED, HISTORY_DELETED and marked creations.
+# What only the Core API writes; the temporal API writes TYPE_CHANGED, HISTORY_… and creations that say so.
 _CORE_OPERATIONS = ", ".join(
     str(int(operation))
     for operation in (
@@ -236,10 +235,10 @@ class _Search:
         plain = plain and (len(selectors) < 2 or not any(selector.ids for selector in selectors))
         sql, parameters = self._candidates()
         for id, past, told in self._connection.execute(sql, parameters):
-            if (plain and told and not past) or self._fits(id, past=past, told=told):
+            if (plain and told and not past) or self._fits(id, told=told):
                 yield id
 
-    def _fits(self, id: str, *, past: bool, told: bool) -> bool:
+    def _fits(self, id: str, *, told: bool) -> bool:
         question = self._question
         patterns = zip(question.selectors, self._patterns, strict=True)
         if question.selectors and not any(_id_fits(selector, pattern, id) for selector, pattern in patterns):
@@ -260,7 +259,7 @@ class _Search:
         self, meta: Meta, parts: Sequence[Interval] | None = None, datasets: tuple[str, ...] = ()
     ) -> AttributeReader:
         reading = HistoryReading(self._question.window, datasets=datasets, now=self._question.now)
-        return AttributeReader(self._connection, self._names, meta, reading, parts or _window_parts(reading))
+        return AttributeReader(self._connection, self._names, meta, reading, parts or window_parts(reading))
 
     def _asked(self, meta: Meta) -> list[str]:
         question = self._question
@@ -286,7 +285,7 @@ class _Search:
         return test.matches(windowed_document(meta.evolution.id, meta.evolution.types, instances, meta.document))
 
     def _in_scope(self, meta: Meta) -> bool:
-        """Tell whether the entity has an instance while its scope fulfils the question (clause 4.18, example C.5.16)."""
+        """Tell whether the entity has an instance while its scope fulfils the question (4.18, C.5.16)."""
         question = self._question
         if question.scope is None:
             return True
@@ -379,15 +378,6 @@ def _one_of_ids(ids: Sequence[str]) -> Condition:
     return Condition("e.id IN (SELECT value FROM json_each(?))", (orjson.dumps(list(ids)).decode(),))
 
 
-def _window_parts(reading: HistoryReading) -> tuple[Interval, ...]:
-    return ((reading.window.start_us, reading.window.end_us),)
-
-
-def _parts(reading: HistoryReading, id: str) -> Sequence[Interval]:
-    """Return the parts of the window that count for an entity."""
-    return reading.intervals.get(id) or _window_parts(reading)
-
-
 # ---------------------------------------------------------------------- pages
 
 
@@ -420,7 +410,7 @@ class _Page:
         if meta is None:
             return None
         reading = self._reading
-        reader = AttributeReader(self._connection, self._names, meta, reading, _parts(reading, id))
+        reader = AttributeReader(self._connection, self._names, meta, reading, parts_for(reading, id))
         rows: dict[str, list[StoredInstance]] = {}
         for name in chosen_attributes(self._connection, self._names, meta, reading.attributes, reading.excluded):
             instances = self._instances(reader, name)
@@ -464,99 +454,3 @@ class _Page:
         if self._descending:
             return [row for row in rows if row.moment_us >= cut_us]
         return [row for row in rows if row.moment_us <= cut_us]
-
-
-# ---------------------------------------------------------------------- aggregation
-
-
-def _aggregated(
-    connection: apsw.Connection, names: Names, meta: Meta, reading: HistoryReading, aggregation: Aggregation
-) -> AggregatedEvolution | None:
-    chosen = chosen_attributes(connection, names, meta, reading.attributes, reading.excluded)
-    attributes = _Aggregator(connection, names, meta, reading, aggregation).attributes(chosen)
-    return AggregatedEvolution(meta.evolution, attributes) if attributes else None
-
-
-class _Aggregator:
-    """Aggregates the attributes of one entity: plain numbers in SQL, everything else by looking at the instances."""
-
-    def __init__(
-        self,
-        connection: apsw.Connection,
-        names: Names,
-        meta: Meta,
-        reading: HistoryReading,
-        aggregation: Aggregation,
-    ) -> None:
-        self._connection = connection
-        self._names = names
-        self._meta = meta
-        self._reading = reading
-        self._aggregation = aggregation
-        self._reader = AttributeReader(connection, names, meta, reading, _parts(reading, meta.evolution.id))
-        self._numbers: dict[str, NumberReader] = {}
-        self._datasets: dict[str, list[str | None]] = {}
-        self._points: dict[str, dict[tuple[str, str | None], list[Point]]] = {}
-
-    def attributes(self, names: Sequence[str]) -> dict[str, list[AggregatedSeries]]:
-        moments: list[int] = []
-        for name in names:
-            moments += [moment_us for moment_us in self._look(name) if moment_us is not None]
-        if not moments:
-            return {}
-        window = self._reading.window
-        origin_us = min(moments) if window.start_us is None else window.start_us
-        span = Span(origin_us, max(moments) if window.end_us is None else window.end_us)
-        found = ((name, self._series(name, span)) for name in names)
-        return {name: series for name, series in found if series}
-
-    def _look(self, name: str) -> Iterator[int | None]:
-        """Decide how an attribute is aggregated, and yield its first and last moment."""
-        window = self._reading.window
-        key = self._names.keys.get(name)
-        if key is not None and window.last_n is None and self._meta.evolution.id not in self._reading.intervals:
-            numbers = NumberReader(self._connection, self._meta.key, key, window)
-            datasets = numbers.datasets()
-            created = self._reader.created(name, (window.start_us, window.end_us))
-            self._keep_points(name, created)
-            if datasets and plain_numbers([each for points in self._points[name].values() for each in points]):
-                known = [None if each is None else self._names.texts[each] for each in datasets]
-                more = (dataset for _, dataset in self._points[name])
-                self._numbers[name] = numbers
-                self._datasets[name] = [each for each in dict.fromkeys([*known, *more]) if self._wanted(each)]
-                yield from numbers.range_us()
-                yield from (row.moment_us for row in created)
-                return
-        last_n = window.last_n
-        rows = self._reader.rows(name, descending=last_n is not None, limit=last_n)
-        self._keep_points(name, rows[::-1] if last_n is not None else rows)
-        yield from (each.moment_us for points in self._points[name].values() for each in points)
-
-    def _wanted(self, dataset: str | None) -> bool:
-        return not self._reading.datasets or (dataset or "@none") in self._reading.datasets
-
-    def _keep_points(self, name: str, rows: Sequence[StoredInstance]) -> None:
-        """Keep what aggregation needs of instances, by type and dataset; a tombstone has no value to aggregate."""
-        series: dict[tuple[str, str | None], list[Point]] = {}
-        for row in rows:
-            if not is_tombstone(row.value):
-                of = (row.value.get("type", "Property"), row.value.get("datasetId"))
-                series.setdefault(of, []).append(point(row.moment_us, row.value))
-        self._points[name] = series
-
-    def _series(self, name: str, span: Span) -> list[AggregatedSeries]:
-        aggregation = self._aggregation
-        numbers = self._numbers.get(name)
-        points = self._points[name]
-        if numbers is None:
-            return [
-                AggregatedSeries(type, dataset, aggregate(each, aggregation, span))
-                for (type, dataset), each in points.items()
-            ]
-        series = []
-        for dataset in self._datasets[name]:
-            key = None if dataset is None else self._names.keys.get(dataset, 0)
-            more = points.get(("Property", dataset), ())
-            buckets = numbers.buckets(key, span, aggregation.duration, aggregation.methods, more)
-            series.append(AggregatedSeries("Property", dataset, from_buckets(buckets, aggregation, span)))
-        return series

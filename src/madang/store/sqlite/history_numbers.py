@@ -60,11 +60,7 @@ class NumberReader:
     def buckets(
         self, dataset: int | None, span: Span, duration: Duration, methods: Sequence[str], more: Sequence[Point] = ()
     ) -> list[NumberBucket]:
-        """Return what there is to know about each period that has numbers.
-
-        Args:
-            more: points of the same series that do not stand in rows of their own.
-        """
+        """Return each period that has numbers; `more` are points of the series that have no rows of their own."""
         if duration.whole:
             found = self._grouped(dataset, "0", (), methods)
         elif not duration.months:

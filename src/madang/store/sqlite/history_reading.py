@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeGuard
 
 import apsw
 import orjson
@@ -15,9 +15,9 @@ from madang.base.times import format_date_time, parse_date_time, try_date_time
 from madang.model.change import Change, Operation, creation_changes
 from madang.model.entity import Document, Instance, Json, types_of
 from madang.model.temporal.evolution import Evolution, Interval, ScopeRow, StoredInstance, is_tombstone
+from madang.model.temporal.history import HistoryReading
 from madang.model.temporal.query import Window
 from madang.model.transient import live
-from madang.store.history import HistoryReading
 
 # When an instance was first entered: that of its first version, if it was modified since.
 _CREATED: Final = "ifnull((SELECT f.time_us FROM change f WHERE f.sequence = c.instance), c.time_us)"
@@ -64,9 +64,13 @@ class Meta(NamedTuple):
     created: dict[str, list[CreatedInstance]]  # by attribute
 
 
+def _date_time_us(*texts: object) -> int | None:
+    return try_date_time(texts[0])
+
+
 def register(connection: apsw.Connection) -> None:
     """Make the functions that the SQL here uses known to a connection."""
-    connection.create_scalar_function("date_time_us", try_date_time, 1, deterministic=True)
+    connection.create_scalar_function("date_time_us", _date_time_us, 1, deterministic=True)
 
 
 # ---------------------------------------------------------------------- windows
@@ -134,7 +138,7 @@ def read_meta(connection: apsw.Connection, names: Names, tenant: int, id: str) -
     return Meta(key, document, _evolution(id, document, rows), rows, created)
 
 
-def is_bundle(value: Json) -> bool:
+def is_bundle(value: Json) -> TypeGuard[Document]:
     """Tell whether the value of an ENTITY_CREATED row is the whole document (see `creation_changes`)."""
     return isinstance(value, dict) and "id" in value
 
@@ -233,8 +237,8 @@ class AttributeReader:
         direction = "DESC" if descending else "ASC"
         # A modified instance is rare; only then is the time of its first version looked up.
         sql = (
-            f"SELECT c.sequence, c.instance, {moment}, CASE WHEN c.instance IS NULL THEN c.time_us ELSE {_CREATED} END, "
-            f"c.time_us, c.value FROM change c WHERE c.entity = ? AND c.attribute = ? AND c.hidden = 0 "
+            f"SELECT c.sequence, c.instance, {moment}, CASE WHEN c.instance IS NULL THEN c.time_us ELSE {_CREATED} "
+            "END, c.time_us, c.value FROM change c WHERE c.entity = ? AND c.attribute = ? AND c.hidden = 0 "
             f"AND {inside.sql} AND {self._datasets.sql} AND {NOT_EXPIRED} "
             f"ORDER BY {moment} {direction}, c.sequence {direction} LIMIT ?"
         )
@@ -310,3 +314,12 @@ def _narrowed(part: Interval, bound: Interval) -> Interval | None:
     start_us = part[0] if bound[0] is None else bound[0] if part[0] is None else max(part[0], bound[0])
     end_us = part[1] if bound[1] is None else bound[1] if part[1] is None else min(part[1], bound[1])
     return None if start_us is not None and end_us is not None and start_us >= end_us else (start_us, end_us)
+
+
+def window_parts(reading: HistoryReading) -> tuple[Interval, ...]:
+    return ((reading.window.start_us, reading.window.end_us),)
+
+
+def parts_for(reading: HistoryReading, id: str) -> Sequence[Interval]:
+    """Return the parts of the window that count for an entity."""
+    return reading.intervals.get(id) or window_parts(reading)

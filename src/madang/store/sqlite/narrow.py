@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
+import apsw
 import orjson
 
 from madang.model.query.model import EntityQuery, EntitySelector, TypeSelection
@@ -25,13 +26,26 @@ from madang.store.sqlite.value_index import FIRST, NO_NUMBER
 
 __all__ = ["Narrowed", "narrow", "register"]
 
+_MANY_ROWS: Final = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """FROM and WHERE of rows named `e`; `creation` is their order of creation, None when they come in it anyway."""
+
+    source: Sql
+    where: Sql
+    creation: str | None = CREATION
+
+    def also(self, where: Sql) -> _Rows:
+        return _Rows(self.source, all_of((self.where, where)), self.creation)
+
 
 @dataclass(frozen=True, slots=True)
 class _Arm:
     """One part of an order that the value index has."""
 
-    source: Sql
-    where: Sql
+    rows: _Rows
     order: Sql
 
 
@@ -42,26 +56,26 @@ class Narrowed:
     `exact`: the rows are the answers; otherwise each has still to be asked. `order` ends with the order of creation.
     """
 
-    source: Sql
-    where: Sql
+    rows: _Rows
+    documents: _Rows  # the same rows when a column of the document is selected
     exact: bool
     order: str | None
-    order_parameters: tuple[Any, ...]
-    with_documents: Sql  # the source when a column of the document is selected
+    order_parameters: tuple[Any, ...] = ()
     arms: tuple[_Arm, ...] = ()
 
     def select(
         self, columns: str, *, order: str | None = None, limit: int | None = None, offset: int = 0
     ) -> tuple[str, tuple[Any, ...]]:
-        """Return a statement and its parameters. `order` is `self.order`, or another order of `e`; without it, any."""
+        """Return a statement and its parameters; `order` is `self.order` or `CREATION`, without it there is none."""
         if order is not None and order == self.order and self.arms and limit is not None:
             return self._select_by_arms(columns, limit, offset)
-        source = self.with_documents if "e.body" in columns else self.source
-        text = f"SELECT {columns} FROM {source.text} WHERE {self.where.text}"  # noqa: S608 - built of our own pieces
-        parameters = (*source.parameters, *self.where.parameters)
-        if order is not None:
-            text += f" ORDER BY {order}"
-            parameters += self.order_parameters if order == self.order else ()
+        rows = self.documents if "e.body" in columns else self.rows
+        text = f"SELECT {columns} FROM {rows.source.text} WHERE {rows.where.text}"  # noqa: S608 - our own pieces
+        parameters = (*rows.source.parameters, *rows.where.parameters)
+        ordered = rows.creation if order == CREATION else order
+        if ordered is not None:
+            text += f" ORDER BY {ordered}"
+            parameters += self.order_parameters if ordered == self.order else ()
         if limit is not None:
             text += " LIMIT ? OFFSET ?"
             parameters += (limit, offset)
@@ -72,20 +86,26 @@ class Narrowed:
         texts: list[str] = []
         parameters: list[Any] = []
         for arm in self.arms:
+            rows = arm.rows
             texts.append(
-                f"SELECT * FROM (SELECT {columns} FROM {arm.source.text} WHERE {arm.where.text} "  # noqa: S608
+                f"SELECT * FROM (SELECT {columns} FROM {rows.source.text} WHERE {rows.where.text} "  # noqa: S608
                 f"ORDER BY {arm.order.text} LIMIT ?)"
             )
-            parameters += [*arm.source.parameters, *arm.where.parameters, *arm.order.parameters, limit + offset]
+            parameters += [*rows.source.parameters, *rows.where.parameters, *arm.order.parameters, limit + offset]
         return " UNION ALL ".join(texts) + " LIMIT ? OFFSET ?", (*parameters, limit, offset)
 
 
-def narrow(query: EntityQuery, tenant_key: int, indexed: Mapping[str, int]) -> Narrowed:
-    """Return the statement for a question; `indexed` is what `ValueIndex.declared` gives for the tenant."""
+def narrow(
+    query: EntityQuery, tenant_key: int, indexed: Mapping[str, int], connection: apsw.Connection | None = None
+) -> Narrowed:
+    """Return the statement for a question; `indexed` is what `ValueIndex.declared` gives for the tenant.
+
+    With a connection, look-ups in the index are chosen by the number of rows they find, without one by their form.
+    """
     parts: list[Node] = [] if query.q is None else list(query.q.terms) if isinstance(query.q, And) else [query.q]
     selector = query.selectors[0] if len(query.selectors) == 1 else None
     ids = selector.ids if selector is not None else ()
-    start, decided = (None, None) if ids else _start(query, parts, indexed)
+    start, decided = (None, None) if ids or not indexed else _start(query, parts, indexed, connection)
     where = all_of(
         [
             *_selector_conditions(query, selector, tenant_key),
@@ -95,37 +115,48 @@ def narrow(query: EntityQuery, tenant_key: int, indexed: Mapping[str, int]) -> N
     )
     order = order_sql(query.order)
     place = _Place(tenant_key, selector.types if selector is not None else None, ids)
-    begin = (
-        None if start is None else Sql(f"(SELECT DISTINCT entity FROM ({start.keys.text})) v", start.keys.parameters)
-    )
+    begin = None
+    if start is not None:
+        keys = f"(SELECT DISTINCT entity FROM ({start.keys.text})) v"  # noqa: S608 - our own pieces
+        begin = Sql(keys, start.keys.parameters)
     bodies = "e.body" in where.text or (order is not None and "e.body" in order.text)
-    source, fixed = place.source(begin, bodies=bodies)
-    arms: tuple[_Arm, ...] = ()
-    if start is None and not ids and len(query.order) == 1:
-        arms = _arms(query.order[0], place, where, indexed)
     return Narrowed(
-        source=source,
-        where=all_of((fixed, where)),
+        rows=place.rows(begin, bodies=bodies).also(where),
+        documents=place.rows(begin, bodies=True).also(where),
         exact=where.exact,
         order=None if order is None else order.text,
         order_parameters=() if order is None else order.parameters,
-        with_documents=place.source(begin, bodies=True)[0],
-        arms=arms,
+        arms=_arms(query.order[0], place, where, indexed) if len(query.order) == 1 and not ids and not begin else (),
     )
 
 
-def _start(query: EntityQuery, parts: list[Node], indexed: Mapping[str, int]) -> tuple[Found | None, int | None]:
-    """Return the most promising look-up in the value index, and which part of q it decides altogether."""
-    best: Found | None = None
-    decided = None
-    for index, part in enumerate(parts):
-        found = find_in_index(part, indexed)
-        if found is not None and (best is None or found.cost < best.cost):
-            best, decided = found, index if found.decides else None
-    place = find_place(query.geo, indexed) if query.geo is not None else None
-    if place is not None and (best is None or place.cost < best.cost):
-        return place, None
-    return best, decided
+def _start(
+    query: EntityQuery, parts: list[Node], indexed: Mapping[str, int], connection: apsw.Connection | None
+) -> tuple[Found | None, int | None]:
+    """Return the most promising look-up in the value index, and which part of q it decides altogether.
+
+    A page is filled sooner by walking through entities in order than by collecting very many keys first.
+    """
+    found = [(find_in_index(part, indexed), number) for number, part in enumerate(parts)]
+    if query.geo is not None:
+        found.append((find_place(query.geo, indexed), len(parts)))
+    usable = [(one, number) for one, number in found if one is not None]
+    if not usable:
+        return None, None
+    if connection is None:
+        best, number = min(usable, key=lambda pair: pair[0].cost)
+    else:
+        rows, best, number = min(
+            ((_rows_up_to(connection, one), one, number) for one, number in usable), key=lambda triple: triple[0]
+        )
+        if rows >= _MANY_ROWS and not query.count:
+            return None, None
+    return best, number if best.decides else None
+
+
+def _rows_up_to(connection: apsw.Connection, found: Found) -> int:
+    sql = f"SELECT count(*) FROM (SELECT 1 FROM ({found.keys.text}) LIMIT {_MANY_ROWS})"  # noqa: S608
+    return int(connection.execute(sql, found.keys.parameters).get)
 
 
 # ---------------------------------------------------------------------- conditions beside q
@@ -195,27 +226,32 @@ class _Place:
     types: TypeSelection | None
     ids: tuple[str, ...]
 
-    def source(self, begin: Sql | None, *, bodies: bool) -> tuple[Sql, Sql]:
-        """Return (source, condition); `begin`, named `v`, has the keys of entities of this tenant as `entity`."""
+    def rows(self, begin: Sql | None, *, bodies: bool) -> _Rows:
+        """Return the rows; `begin`, named `v`, has the keys of entities of this tenant as `entity`."""
         if self.ids:
             pieces = (Sql("e.tenant = ? AND e.body IS NOT NULL", (self.tenant,)), _by_ids(self.ids))
-            return Sql("entity e"), all_of((*pieces, _has_types(self.types, self.tenant)))
+            return _Rows(Sql("entity e"), all_of((*pieces, _has_types(self.types, self.tenant))))
         if self.types is not None and len(self.types.any_of) == 1:
             return self._of_one_group(self.types.any_of[0], begin, bodies=bodies)
+        creation: str | None = CREATION
         if begin is None and self.types is not None:
             # Every entity has the first type of a group; the condition asks for the others.
             begin = self._of_any(tuple(dict.fromkeys(group[0] for group in self.types.any_of)))
+            creation = None
         if begin is None:
-            return Sql("entity e"), Sql("e.tenant = ? AND e.body IS NOT NULL", (self.tenant,))
+            return _Rows(Sql("entity e"), Sql("e.tenant = ? AND e.body IS NOT NULL", (self.tenant,)))
         joined = Sql(f"{begin.text} CROSS JOIN entity e ON e.key = v.entity", begin.parameters)
-        return joined, _has_types(self.types, self.tenant)
+        simple = creation is None and self.types is not None and all(len(group) == 1 for group in self.types.any_of)
+        return _Rows(joined, TRUE if simple else _has_types(self.types, self.tenant), creation)
 
     def _of_any(self, names: tuple[str, ...]) -> Sql:
-        marks = ", ".join("?" * len(names))
-        keys = f"SELECT DISTINCT key AS entity FROM entity_type WHERE tenant = ? AND type IN ({marks})"  # noqa: S608
-        return Sql(f"({keys}) v", (self.tenant, *names))
+        """Return the keys of several types in order of creation, merged from as many walks along the type index."""
+        one = "SELECT key AS entity FROM entity_type WHERE tenant = ? AND type = ?"
+        # The limit keeps SQLite from taking the order for needless.
+        text = f"({' UNION '.join([one] * len(names))} ORDER BY 1 LIMIT -1) v"
+        return Sql(text, tuple(part for name in names for part in (self.tenant, name)))
 
-    def _of_one_group(self, group: tuple[str, ...], begin: Sql | None, *, bodies: bool) -> tuple[Sql, Sql]:
+    def _of_one_group(self, group: tuple[str, ...], begin: Sql | None, *, bodies: bool) -> _Rows:
         # Without documents the row of the type index, which has key and id too, stands for the entity.
         first = "t" if bodies else "e"
         where = Sql(f"{first}.tenant = ? AND {first}.type = ?", (self.tenant, group[0]))
@@ -230,7 +266,7 @@ class _Place:
             parameters += (self.tenant, name)
         if bodies:
             text += f" CROSS JOIN entity e ON e.key = {first}.key"
-        return Sql(text, parameters), where
+        return _Rows(Sql(text, parameters), where, f"{first}.key")
 
 
 # ---------------------------------------------------------------------- an order that the value index has
@@ -246,20 +282,17 @@ def _arms(part: OrderKey, place: _Place, where: Sql, indexed: Mapping[str, int])
     value = order_value(part)
     if key is None or value is None or part.reference is not None or len(part.path.names) > 1 or part.path.members:
         return ()
-    rows = Sql("value_number v", ())
-    numbers = Sql("v.attribute = ? AND v.kind = ? AND v.value < ?", (key, FIRST, NO_NUMBER))
-    others = Sql("v.attribute = ? AND v.kind = ? AND v.value = ?", (key, FIRST, NO_NUMBER))
+    rows = Sql("value_number v")
+    of_kind = "v.attribute = ? AND v.kind = ? AND v.value {} ?"
+    numbers = Sql(of_kind.format("<"), (key, FIRST, NO_NUMBER))
+    others = Sql(of_kind.format("="), (key, FIRST, NO_NUMBER))
     absent = Sql(f"madang_absent({value.text})", value.parameters)
-    with_body = "e.body" in where.text
-    number_source, number_fixed = place.source(rows, bodies=with_body)
-    source, fixed = place.source(rows, bodies=True)
-    rest_source, rest_fixed = place.source(None, bodies=True)
-    falling = "DESC" if part.backwards else "ASC"
+    by_index = Sql(f"v.value {'DESC' if part.backwards else 'ASC'}, v.entity")
     by_value = Sql(f"{value.text} {direction(part)}, {CREATION}", value.parameters)
     arms = [
-        _Arm(number_source, all_of((numbers, number_fixed, where)), Sql(f"v.value {falling}, v.entity")),
-        _Arm(source, all_of((others, fixed, where)), by_value),
+        _Arm(place.rows(rows, bodies="e.body" in where.text).also(all_of((numbers, where))), by_index),
+        _Arm(place.rows(rows, bodies=True).also(all_of((others, where))), by_value),
     ]
     if part.backwards:
         arms.reverse()
-    return (*arms, _Arm(rest_source, all_of((rest_fixed, where, absent)), by_value))
+    return (*arms, _Arm(place.rows(None, bodies=True).also(all_of((where, absent))), by_value))

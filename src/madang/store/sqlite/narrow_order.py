@@ -16,7 +16,7 @@ CREATION: Final = "e.key"
 
 
 def order_sql(order: Order) -> Sql | None:
-    """Return what stands after ORDER BY, ending with the order of creation; None without an order, or one not in SQL."""
+    """Return what stands after ORDER BY, ending with the order of creation; None without an order that SQL has."""
     if not order:
         return None
     texts: list[str] = []
@@ -46,6 +46,8 @@ def order_value(part: OrderKey) -> Sql | None:
         # The hub writes six digits of a fraction or none: without the Z the texts compare like their moments.
         return Sql(f"rtrim({member(root)}, 'Z')")
     asked = Sql(f"madang_order(?, {json_of(root)})", (apsw.pyobject(part),))
+    if part.reference is not None and len(path.names) == 1 and not path.members:
+        return _distance(part, root, asked)
     place = json_path(*path.names, "value", *path.keys)
     last_is_member = path.names[-1] in INSTANCE_MEMBERS and len(path.names) > 1
     if place is None or part.reference is not None or path.names[0] in ENTITY_MEMBERS or last_is_member:
@@ -53,5 +55,15 @@ def order_value(part: OrderKey) -> Sql | None:
     text = (
         f"CASE {kind_of(place)} WHEN 'real' THEN {member(place)} WHEN 'integer' THEN {member(place)} "
         f"WHEN 'text' THEN madang_order_text(?, {member(place)}) ELSE {asked.text} END"
+    )
+    return Sql(text, (apsw.pyobject(part), *asked.parameters))
+
+
+def _distance(part: OrderKey, root: str, asked: Sql) -> Sql:
+    """Measure from the numbers of a single Point, without reading the JSON around them."""
+    longitude, latitude = f"{root}.value.coordinates[0]", f"{root}.value.coordinates[1]"
+    text = (
+        f"CASE WHEN {member(root + '.type')} = 'GeoProperty' AND {kind_of(longitude)} IN ('real', 'integer') "
+        f"THEN madang_distance(?, {member(longitude)}, {member(latitude)}) ELSE {asked.text} END"
     )
     return Sql(text, (apsw.pyobject(part), *asked.parameters))

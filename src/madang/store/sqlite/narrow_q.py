@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Terms of q, geoqueries and scopes as SQL conditions over the JSONB of a document.
 
-The common case, one instance with a plain value, is decided by SQLite; every other form of an attribute (several
-instances, arrays, languages, typed values …) goes through a function that asks `madang.model.query`.
+Plain values of an attribute with one or two instances are decided by SQLite; every other form (arrays, languages, typed
+values …) goes through a function that asks `madang.model.query`. Conditions are nested in CASE, because SQLite computes
+both sides of an AND outside of WHERE.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
 import apsw
 
@@ -15,7 +17,7 @@ from madang.model.entity import ENTITY_MEMBERS, INSTANCE_MEMBERS
 from madang.model.query import geometry
 from madang.model.query.geo import GeoQuery
 from madang.model.query.q_match import literal_moment
-from madang.model.query.q_tree import TEXT_KINDS, And, Expression, Kind, Literal, Node, Path, Range, Term, Value
+from madang.model.query.q_tree import TEXT_KINDS, And, Expression, Kind, Literal, Node, Range, Term, Value
 from madang.model.query.scope import ScopeQuery
 from madang.store.sqlite.sql import FALSE, TRUE, UNKNOWN, Sql, all_of, any_of, json_of, json_path, kind_of, member
 
@@ -23,8 +25,9 @@ _MOMENTS: Final = frozenset({"createdAt", "modifiedAt", "deletedAt", "observedAt
 _NUMBERS: Final = frozenset({Kind.NUMBER})
 _BOOLEANS: Final = frozenset({Kind.BOOLEAN})
 _TEMPORAL: Final = frozenset({Kind.DATE_TIME, Kind.DATE, Kind.TIME})
-_MARGIN: Final = 1e-9  # degrees, a tenth of a millimetre
+_NULL: Final = Sql("NULL")
 INTEGER_MAX: Final = 1 << 53  # beyond it SQLite and Python may see different numbers
+_MARGIN: Final = 1e-9  # degrees, a tenth of a millimetre
 
 
 def condition(node: Node) -> Sql:
@@ -44,30 +47,20 @@ def _term(term: Term) -> Sql:
         return _id(term)
     if term.operator == "!":
         return _negated(_term(Term(path)))
-    if path.names[0] in ENTITY_MEMBERS and (len(path.names) > 1 or path.members):
+    of_entity = path.names[0] in ENTITY_MEMBERS
+    if of_entity and (len(path.names) > 1 or path.members):
         return FALSE
-    decided_by_function = Sql(f"madang_fulfils(?, {json_of(root)})", (apsw.pyobject(term),))
+    asked = Sql(f"madang_fulfils(?, {json_of(root)})", (apsw.pyobject(term),))
     if term.operator is None or term.value is None:
         if len(path.names) == 1 and not path.members:
             return Sql(f"{kind_of(root)} IS NOT NULL")
-        return _where_present(path, decided_by_function)
-    return _comparison(path, term.operator, term.value, decided_by_function)
-
-
-def _comparison(path: Path, operator: str, value: Value, otherwise: Sql) -> Sql:
-    last = path.names[-1]
-    if path.names[0] in ENTITY_MEMBERS or (last in INSTANCE_MEMBERS and len(path.names) > 1 and not path.members):
-        place = json_path(*path.names)
-        if place is None or last == "type":
-            return _where_present(path, otherwise)
-        if last in _MOMENTS:
-            return _decide_moment(operator, value, place, path, otherwise)
-        return _decide_plain(operator, value, (place, None), path, otherwise)
-    value_place = json_path(*path.names, "value", *path.keys)
-    if value_place is None:
-        return _where_present(path, otherwise)
-    object_place = None if path.members else json_path(*path.names, "object")
-    return _decide_plain(operator, value, (value_place, object_place), path, otherwise)
+        return when((Sql(f"{kind_of(root)} IS NOT NULL"), asked), otherwise=FALSE)
+    if of_entity:
+        decided = _decide(term, path.names[0], root)
+        # `type` is a list of names, which only the function can compare.
+        decided = _NULL if path.names == ("type",) else decided
+        return when((Sql(f"{kind_of(root)} IS NOT NULL"), _or_else(decided, asked)), otherwise=FALSE)
+    return _over_instances(term, root, asked)
 
 
 def _id(term: Term) -> Sql:
@@ -82,73 +75,118 @@ def _id(term: Term) -> Sql:
     return Sql(f"e.id {'IN' if term.operator == '==' else 'NOT IN'} ({marks})", tuple(texts))
 
 
-def _where_present(path: Path, decided_by_function: Sql) -> Sql:
-    """Ask the function only where the first attribute is there at all."""
-    root = json_path(path.names[0])
-    assert root is not None
-    return Sql(f"{kind_of(root)} IS NOT NULL AND {decided_by_function.text}", decided_by_function.parameters)
+def when(*branches: tuple[Sql, Sql], otherwise: Sql) -> Sql:
+    """Return CASE WHEN … THEN … ELSE … END."""
+    texts = [f"WHEN {test.text} THEN {result.text}" for test, result in branches]
+    parameters = [parameter for test, result in branches for parameter in (*test.parameters, *result.parameters)]
+    return Sql(f"CASE {' '.join(texts)} ELSE {otherwise.text} END", (*parameters, *otherwise.parameters))
+
+
+def _negated(piece: Sql) -> Sql:
+    return Sql(f"NOT ({piece.text})", piece.parameters)
+
+
+def _or_else(decided: Sql, asked: Sql) -> Sql:
+    return Sql(f"ifnull({decided.text}, {asked.text})", (*decided.parameters, *asked.parameters))
+
+
+# ---------------------------------------------------------------------- instances of an attribute
+
+
+def _over_instances(term: Term, root: str, asked: Sql) -> Sql:
+    """Decide one instance, or an array of two, by SQLite; more, and what SQLite cannot decide, by the function."""
+    name = term.path.names[0]
+    only = _decide(term, name, root)
+    if only == _NULL:
+        return when((Sql(f"{kind_of(root)} IS NOT NULL"), asked), otherwise=FALSE)
+    first, second = _decide(term, name, f"{root}[0]"), _decide(term, name, f"{root}[1]")
+    undecided = Sql(
+        f"({first.text}) + ({second.text}) IS NULL OR {kind_of(root + '[2]')} IS NOT NULL",
+        (*first.parameters, *second.parameters),
+    )
+    several = when((first, TRUE), (second, TRUE), (undecided, asked), otherwise=FALSE)
+    rest = Sql(
+        f"CASE {kind_of(root)} WHEN 'object' THEN {asked.text} WHEN 'array' THEN {several.text} ELSE 0 END",
+        (*asked.parameters, *several.parameters),
+    )
+    return _or_else(only, rest)
+
+
+def _decide(term: Term, name: str, instance: str) -> Sql:
+    """Return the condition for one instance (or member of the entity) at a JSON path; NULL where SQL cannot tell."""
+    path, operator, value = term.path, str(term.operator), term.value
+    assert value is not None
+    last = path.names[-1]
+    below = json_path(*path.names[1:])
+    if below is None:
+        return _NULL
+    place = instance + below[1:]
+    if name in ENTITY_MEMBERS or (last in INSTANCE_MEMBERS and len(path.names) > 1 and not path.members):
+        if last in _MOMENTS:
+            return _decide_moment(term, place)
+        return _by_kind(place, _comparisons(term, member(place)))
+    members = json_path("value", *path.keys)
+    if members is None:
+        return _NULL
+    comparisons = _comparisons(term, member(place + members[1:]))
+    decided = _by_kind(place + members[1:], comparisons)
+    if path.members or decided == _NULL:
+        return decided
+    return _decide_object(operator, value, f"{place}.object", decided)
+
+
+def _by_kind(place: str, comparisons: dict[str, Sql]) -> Sql:
+    if not comparisons:
+        return _NULL
+    branches = " ".join(f"WHEN '{json_type}' THEN {piece.text}" for json_type, piece in comparisons.items())
+    parameters = tuple(parameter for piece in comparisons.values() for parameter in piece.parameters)
+    return Sql(f"CASE {kind_of(place)} {branches} END", parameters)
+
+
+def _decide_object(operator: str, value: Value, place: str, decided: Sql) -> Sql:
+    """Where there is no value there may be the one object of a relationship."""
+    if operator not in ("==", "!=") or isinstance(value, Expression):
+        objects = FALSE
+    elif isinstance(value, Range):
+        objects = FALSE if operator == "==" else TRUE
+    else:
+        objects = _equality(value, TEXT_KINDS, member(place))
+        objects = objects if operator == "==" else _negated(objects)
+    text = decided.text.removesuffix(" END")
+    return Sql(
+        f"{text} ELSE CASE {kind_of(place)} WHEN 'text' THEN {objects.text} END END",
+        (*decided.parameters, *objects.parameters),
+    )
 
 
 # ---------------------------------------------------------------------- plain values
 
 
-def _decide_plain(operator: str, value: Value, places: tuple[str, str | None], path: Path, otherwise: Sql) -> Sql:
-    """Decide by the JSON type of the value; a relationship with one object is decided too."""
-    comparisons = _comparisons(operator, value, member(places[0]), otherwise)
-    if comparisons is None:
-        return _where_present(path, otherwise)
-    branches: list[str] = []
-    parameters: list[object] = []
-    for types, comparison in comparisons.items():
-        branches += [f"WHEN '{json_type}' THEN {comparison.text}" for json_type in types]
-        parameters += comparison.parameters * len(types)
-    rest = _where_present(path, otherwise)
-    if places[1] is not None:
-        rest = _decide_object(operator, value, places[1], rest)
-    text = f"CASE {kind_of(places[0])} {' '.join(branches)} ELSE {rest.text} END"
-    return Sql(text, (*parameters, *rest.parameters))
-
-
-def _decide_object(operator: str, value: Value, place: str, otherwise: Sql) -> Sql:
-    if operator not in ("==", "!=") or isinstance(value, Expression):
-        decided = FALSE
-    elif isinstance(value, Range):
-        decided = FALSE if operator == "==" else TRUE
-    else:
-        decided = _equality(value, TEXT_KINDS, member(place))
-        decided = decided if operator == "==" else _negated(decided)
-    return Sql(
-        f"CASE {kind_of(place)} WHEN 'text' THEN {decided.text} ELSE {otherwise.text} END",
-        (*decided.parameters, *otherwise.parameters),
-    )
-
-
-def _comparisons(operator: str, value: Value, found: str, otherwise: Sql) -> dict[tuple[str, ...], Sql] | None:
-    """Return a condition for each JSON type of a plain value; None when SQLite can decide none of them."""
+def _comparisons(term: Term, found: str) -> dict[str, Sql]:
+    """Return a condition for each JSON type that SQLite can decide."""
+    operator, value = term.operator, term.value
+    assert value is not None
     if isinstance(value, Expression):
         finds = Sql(f"madang_finds(?, {found})", (apsw.pyobject(value),))
-        decided = finds if operator == "~=" else Sql(f"NOT {finds.text}", finds.parameters)
-        return {("text",): decided, ("integer", "real", "true", "false", "null"): FALSE}
+        decided = finds if operator == "~=" else _negated(finds)
+        return {"text": decided, **dict.fromkeys(("integer", "real", "true", "false", "null"), FALSE)}
     literals = (value.low, value.high) if isinstance(value, Range) else value
     if any(_beyond_sqlite(literal) for literal in literals):
-        return None
+        return {}
     if isinstance(value, Range):
         numbers, texts, booleans = _range(value, found)
     elif operator in ("==", "!="):
         numbers, texts, booleans = (_equality(value, kinds, found) for kinds in (_NUMBERS, TEXT_KINDS, _BOOLEANS))
     else:
-        numbers, texts, booleans = _order(operator, value[0], found)
+        numbers, texts, booleans = _order(str(operator), value[0], found)
+    nulls = FALSE
     if operator == "!=":
-        numbers, texts, booleans = (_negated(piece) for piece in (numbers, texts, booleans))
+        numbers, texts, booleans, nulls = (_negated(piece) for piece in (numbers, texts, booleans, nulls))
+    decided_types = {"real": numbers, "integer": numbers, "true": booleans, "false": booleans, "null": nulls}
     if any(literal.kind in _TEMPORAL for literal in literals):
-        # A text is one of these only if it can be read as one; the function knows the whole term, negation included.
-        texts = otherwise
-    return {
-        ("real", "integer"): numbers,
-        ("text",): texts,
-        ("true", "false"): booleans,
-        ("null",): TRUE if operator == "!=" else FALSE,
-    }
+        # A text is one of these only if it can be read as one.
+        return decided_types
+    return {**decided_types, "text": texts}
 
 
 def _beyond_sqlite(literal: Literal) -> bool:
@@ -157,12 +195,10 @@ def _beyond_sqlite(literal: Literal) -> bool:
     return literal.kind is Kind.NUMBER and abs(literal.value) >= INTEGER_MAX
 
 
-def _negated(piece: Sql) -> Sql:
-    return Sql(f"NOT ({piece.text})", piece.parameters)
-
-
 def _equality(literals: tuple[Literal, ...], kinds: frozenset[Kind], found: str) -> Sql:
     values = tuple(literal.value for literal in literals if literal.kind in kinds)
+    if len(values) == 1:
+        return Sql(f"{found} = ?", values)
     return Sql(f"{found} IN ({', '.join('?' * len(values))})", values) if values else FALSE
 
 
@@ -180,28 +216,41 @@ def _range(value: Range, found: str) -> tuple[Sql, Sql, Sql]:
     return FALSE, between if value.low.kind is Kind.TEXT else FALSE, FALSE
 
 
-# ---------------------------------------------------------------------- moments of the hub
-
-
-def _decide_moment(operator: str, value: Value, place: str, path: Path, otherwise: Sql) -> Sql:
-    """Compare DateTime text that the hub itself has checked: as text up to the second, by the function within one."""
-    asked = _where_present(path, otherwise)
+def _decide_moment(term: Term, place: str) -> Sql:
+    """Compare DateTime text that the hub itself has checked: as text up to the second; within one it is undecided."""
+    operator, value = term.operator, term.value
     if operator not in ("<", "<=", ">", ">=") or not isinstance(value, tuple) or literal_moment(value[0]) is None:
-        return asked
+        return _NULL
     second = value[0].text[:19]
     found = member(place)
     # Text of the same second goes on with a dot, a comma or Z, so it lies between the two.
-    beyond = Sql(f"{found} > ?", (second + "Z",)) if operator in (">", ">=") else Sql(f"{found} < ?", (second,))
-    within = Sql(f"{found} BETWEEN ? AND ?", (second, second + "Z"))
-    decided = any_of((beyond, all_of((within, otherwise))))
-    # An attribute with several instances has several moments.
-    return Sql(
-        f"CASE {kind_of(place)} WHEN 'text' THEN {decided.text} ELSE {asked.text} END",
-        (*decided.parameters, *asked.parameters),
-    )
+    later, earlier = Sql(f"{found} > ?", (second + "Z",)), Sql(f"{found} < ?", (second,))
+    greater = operator in (">", ">=")
+    return when((later, TRUE if greater else FALSE), (earlier, FALSE if greater else TRUE), otherwise=_NULL)
 
 
 # ---------------------------------------------------------------------- places and scopes
+
+
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """The numbers of a Point in the only instance of a GeoProperty."""
+
+    root: str
+
+    @property
+    def longitude(self) -> str:
+        return member(f"{self.root}.value.coordinates[0]")
+
+    @property
+    def latitude(self) -> str:
+        return member(f"{self.root}.value.coordinates[1]")
+
+    @property
+    def present(self) -> Sql:
+        return Sql(
+            f"{kind_of(f'{self.root}.value.coordinates[0]')} IN ('real', 'integer') AND abs({self.longitude}) <= 180"
+        )
 
 
 def place_condition(query: GeoQuery) -> Sql:
@@ -209,28 +258,18 @@ def place_condition(query: GeoQuery) -> Sql:
     root = json_path(query.attribute)
     if root is None:
         return UNKNOWN
-    decided_by_function = Sql(f"madang_place(?, {json_of(root)})", (apsw.pyobject(query),))
-    asked = Sql(f"{kind_of(root)} IS NOT NULL AND {decided_by_function.text}", decided_by_function.parameters)
+    point = _Point(root)
+    asked = Sql(f"madang_place(?, {json_of(root)})", (apsw.pyobject(query),))
     apart = query.farther or query.relation == "disjoint"
-    boxes = reference_boxes(query)
-    longitude, latitude = f"{root}.value.coordinates[0]", f"{root}.value.coordinates[1]"
-    inside = any_of(
-        Sql(
-            f"{member(longitude)} BETWEEN ? AND ? AND {member(latitude)} BETWEEN ? AND ?",
-            (west - _MARGIN, east + _MARGIN, south - _MARGIN, north + _MARGIN),
-        )
-        for west, south, east, north in boxes
-    )
-    if apart:
-        outside = _negated(inside)
-        decided = any_of((outside, decided_by_function))
-    else:
-        decided = all_of((inside, decided_by_function))
-    return Sql(
-        f"CASE WHEN {kind_of(longitude)} IN ('real', 'integer') AND abs({member(longitude)}) <= 180 "
-        f"THEN {decided.text} ELSE {asked.text} END",
-        (*decided.parameters, *asked.parameters),
-    )
+    inside = any_of(_inside(point, box) for box in reference_boxes(query))
+    by_box = when((inside, asked), otherwise=TRUE if apart else FALSE)
+    return when((point.present, by_box), (Sql(f"{kind_of(root)} IS NOT NULL"), asked), otherwise=FALSE)
+
+
+def _inside(point: _Point, box: geometry.Bounds) -> Sql:
+    west, south, east, north = box
+    bounds: tuple[Any, ...] = (west - _MARGIN, east + _MARGIN, south - _MARGIN, north + _MARGIN)
+    return Sql(f"{point.longitude} BETWEEN ? AND ? AND {point.latitude} BETWEEN ? AND ?", bounds)
 
 
 def reference_boxes(query: GeoQuery) -> list[geometry.Bounds]:
@@ -242,4 +281,5 @@ def reference_boxes(query: GeoQuery) -> list[geometry.Bounds]:
 
 def scope_condition(query: ScopeQuery) -> Sql:
     """Return the condition of a scope query."""
-    return Sql(f"{kind_of('$.scope')} IS NOT NULL AND madang_scope(?, {json_of('$.scope')})", (apsw.pyobject(query),))
+    asked = Sql(f"madang_scope(?, {json_of('$.scope')})", (apsw.pyobject(query),))
+    return when((Sql(f"{kind_of('$.scope')} IS NOT NULL"), asked), otherwise=FALSE)
