@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
+import json
 import os
 import signal
 import socket
@@ -13,6 +16,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -37,6 +41,19 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 
     yield start
     for served in started:
+        served.end()
+
+
+@pytest.fixture(scope="module")
+def shared_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One hub for tests that leave it as it is; it must not have said anything on standard error."""
+    served = Served.start(tmp_path_factory.mktemp("hub"), "--port", "0")
+    try:
+        served.await_ready()
+        yield served
+        assert served.stop() == 0
+        assert served.errors() == ""
+    finally:
         served.end()
 
 
@@ -99,6 +116,48 @@ def test_when_the_parent_is_killed_no_orphan_is_left(serve: Serve) -> None:
     wait_until(partial(dead, child), "the child outlived its parent")
     next_hub = serve("--port", hub.url.rpartition(":")[2])
     assert next_hub.request("GET", "/health/live")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        ("GET /ngsi-ld/v1/types HTTP/1.1\r\nNGSILD-Tenant: 세종\r\n\r\n", 400),
+        ('GET /ngsi-ld/v1/types HTTP/1.1\r\nLink: <http://서울>; rel="next"\r\n\r\n', 400),
+        ("GET /ngsi-ld/v1/entities/urn:%ff HTTP/1.1\r\n\r\n", 404),
+        ("GET /ngsi-ld/v1/entities/urn:a%0d%0aX:1 HTTP/1.1\r\n\r\n", 400),
+        ("GET /ngsi-ld/v1/types/https%3A%2F%2Fa.org%2FT HTTP/1.1\r\n\r\n", 404),
+        ("POST /ngsi-ld/v1/entities HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 411),
+        ("POST /ngsi-ld/v1/entities HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
+        ("BREW /ngsi-ld/v1/entities HTTP/1.1\r\n\r\n", 405),
+        ("GET /ngsi-ld/v1/entities?type=" + "a" * 70_000 + " HTTP/1.1\r\n\r\n", 414),
+    ],
+)
+def test_hostile_heads_are_answered(shared_hub: Served, head: str, status: int) -> None:
+    address = urlsplit(shared_hub.url)
+    with socket.create_connection((address.hostname, address.port), WAIT_S) as connection:
+        connection.sendall(head.replace("HTTP/1.1\r\n", "HTTP/1.1\r\nHost: x\r\n").encode())
+        answer = connection.recv(65_536).decode()
+    assert answer.startswith(f"HTTP/1.1 {status} ")
+
+
+def test_a_body_of_10_mb_gets_its_413(shared_hub: Served) -> None:
+    connection = http.client.HTTPConnection(shared_hub.url.removeprefix("http://"), timeout=WAIT_S)
+    with contextlib.closing(connection):
+        connection.request("POST", "/ngsi-ld/v1/entities", b"[" * 10_000_000, {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        assert response.status == 413
+        assert json.loads(response.read())["status"] == 413
+
+
+def test_a_client_that_goes_away_is_no_fault(shared_hub: Served) -> None:
+    address = urlsplit(shared_hub.url)
+    head = (
+        "POST /ngsi-ld/v1/entities HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 20\r\n\r\n{"
+    )
+    for _ in range(5):
+        with socket.create_connection((address.hostname, address.port), WAIT_S) as connection:
+            connection.sendall(head.encode())
+    assert shared_hub.request("GET", "/health/ready")[0] == 200
 
 
 def test_a_busy_port_is_refused(serve: Serve, tmp_path: Path) -> None:

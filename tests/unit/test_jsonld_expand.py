@@ -293,6 +293,7 @@ REFUSED = [
     {"value": 1, "": 5},
     {"value": 1, "probe": 1, "https://uri.etsi.org/ngsi-ld/default-context/probe": 2},
     {"a": 1, "https://uri.etsi.org/ngsi-ld/default-context/a": 2},
+    {"value": 1, "https://uri.etsi.org/ngsi-ld/hasObject": ID},
 ]
 
 
@@ -307,11 +308,11 @@ def test_refused_attributes(sent: Any) -> None:
     "name",
     [
         *("my attr", "9lives", "_a", "a-b", "", "a:", ":a", "pre fix:x", "@foo", "a.b", "a\u200bb", "\ud800", "²a"),
-        *("datasetId", "instanceId", "observedAt", "unitCode", "value", "object", "languageMap", "lang", "entity"),
+        *("datasetId", "instanceId", "observedAt", "unitCode", "objectType", "valueType", "lang", "deletedAt2 "),
         *(
             "previousValue",
             "entityIdSealed",
-            "https://uri.etsi.org/ngsi-ld/hasValue",
+            "https://uri.etsi.org/ngsi-ld/observedAt",
             "https://a.b/c d",
             "@value",
             "@graph",
@@ -323,7 +324,9 @@ def test_names_that_attributes_cannot_have(name: str) -> None:
         parse_entity({"id": ID, "type": "Vehicle", name: {"type": "Property", "value": 1}}, CORE)
 
 
-@pytest.mark.parametrize("name", ["výška_1", "속도", "p:name", "status", "title", "https://a.b/c#d", "A", "x²"])
+@pytest.mark.parametrize(
+    "name", ["vocab", "value", "entity", "výška_1", "속도", "p:name", "status", "title", "https://a.b/c#d", "A", "x²"]
+)
 def test_names_that_attributes_can_have(name: str) -> None:
     assert attribute(1, name) == {"type": "Property", "value": 1}
     assert check_name(name) == name

@@ -51,7 +51,7 @@ class Base:
         self.connection.execute("INSERT INTO entity VALUES (999, 1, 'urn:x:gone', NULL, NULL)")
 
     def put(self, tenant: int, key: int, document: Document) -> None:
-        body = orjson.dumps(_small(document)).decode()
+        body = orjson.dumps(document).decode()
         self.connection.execute(
             "INSERT OR REPLACE INTO entity VALUES (?, ?, ?, jsonb(?), NULL)", (key, tenant, document["id"], body)
         )
@@ -71,10 +71,6 @@ class Base:
         left = "SELECT (SELECT count(*) FROM value_number) + (SELECT count(*) FROM value_text) + "
         left += "(SELECT count(*) FROM value_time) + (SELECT count(*) FROM value_box) + (SELECT count(*) FROM value_place)"
         assert self.connection.execute(left).get == 0
-
-
-def _small(document: Document) -> Document:
-    return document
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from madang.base.errors import HubError, Unsupported
 from madang.base.times import format_date_time
+from madang.cli.exit_codes import EXIT_FAILED, EXIT_GOOD
 from madang.cli.flags import add_settings, settings_of
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def run(given: Namespace, messages: Messages) -> int:
         text = messages.line(finding.message, **finding.values)
         print(messages.line(f"doctor_{finding.kind}", text=text), flush=True)
     print(messages.line("doctor_problems", count=problems) if problems else messages.line("doctor_all_good"))
-    return 1 if problems else 0
+    return EXIT_FAILED if problems else EXIT_GOOD
 
 
 def examine(settings: Settings) -> Iterator[Finding]:

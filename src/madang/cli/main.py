@@ -13,10 +13,7 @@ from typing import Final
 import madang
 from madang.base.messages import Messages
 from madang.base.settings import SettingInvalid
-
-EXIT_GOOD: Final = 0
-EXIT_FAILED: Final = 1
-EXIT_REFUSED: Final = 2
+from madang.cli.exit_codes import EXIT_REFUSED
 
 # Each command is a module with `add_flags(parser)` and `run(arguments, messages) -> exit code`. Only the module of the
 # command that is called is imported, so that each starts quickly.

@@ -8,10 +8,8 @@ is there: a client that comes while the child starts, or starts again after a cr
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import signal
-import socket
 import sys
 import time
 from argparse import ArgumentParser, Namespace
@@ -19,27 +17,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from madang.base.limits import SHUTDOWN_DRAIN_S
+from madang.cli.exit_codes import EXIT_FAILED, EXIT_GOOD, EXIT_REFUSED
 from madang.cli.flags import add_settings, settings_of
+from madang.cli.listening import Refused, listen, url_of
 
 if TYPE_CHECKING:
+    import socket
     from types import FrameType
 
     from madang.base.messages import Messages
     from madang.base.settings import Settings
 
-BACKLOG_CONNECTIONS: Final = 2048
 RESTART_WAIT_FIRST_S: Final = 0.1
 RESTART_WAIT_LONGEST_S: Final = 10.0
 HEALTHY_AFTER_S: Final = 30.0
 KILL_AFTER_S: Final = round(SHUTDOWN_DRAIN_S) + 5
-
-EXIT_GOOD: Final = 0
-EXIT_FAILED: Final = 1
-EXIT_REFUSED: Final = 2
-
-
-class Refused(Exception):
-    """The address cannot be had; the text is the line for the user."""
 
 
 def add_flags(parser: ArgumentParser) -> None:
@@ -56,29 +48,6 @@ def run(given: Namespace, messages: Messages) -> int:
         return EXIT_REFUSED
     with listener:
         return _Parent(settings, messages, listener).run()
-
-
-def listen(settings: Settings, messages: Messages) -> socket.socket:
-    """Return the listening socket, inheritable by the child. Raises: Refused: the address cannot be had."""
-    host, port = settings.host, settings.port
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen(BACKLOG_CONNECTIONS)
-    except OSError as error:
-        listener.close()
-        key = {errno.EADDRINUSE: "port_busy", errno.EACCES: "port_denied"}.get(error.errno or 0, "address_unusable")
-        raise Refused(messages.line(key, host=host, port=port, reason=error.strerror or error)) from error
-    listener.set_inheritable(True)
-    return listener
-
-
-def url_of(listener: socket.socket) -> str:
-    """Return the URL under which a listening socket is reached."""
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 class _Parent:

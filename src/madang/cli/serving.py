@@ -21,7 +21,8 @@ from granian.server.embed import Server
 from madang.app import open_hub
 from madang.base.errors import Conflict, HubError, Unsupported
 from madang.base.limits import SHUTDOWN_DRAIN_S
-from madang.cli.serve import BACKLOG_CONNECTIONS, EXIT_FAILED, EXIT_GOOD, EXIT_REFUSED, url_of
+from madang.cli.exit_codes import EXIT_FAILED, EXIT_GOOD, EXIT_REFUSED
+from madang.cli.listening import BACKLOG_CONNECTIONS, url_of
 from madang.wire.rsgi import RsgiApplication
 
 if TYPE_CHECKING:

@@ -11,29 +11,26 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from madang.base.errors import AlreadyExists, HubError, NotFound
 from madang.base.limits import (
-    PAGE_ENTITIES_MAX,
-    SNAPSHOT_ENTITIES_MAX,
     SNAPSHOT_LIFETIME_S_DEFAULT,
     SNAPSHOT_LIFETIME_S_MAX,
     SNAPSHOT_SWEEP_S,
     SNAPSHOTS_PER_TENANT_MAX,
 )
 from madang.base.times import format_date_time, parse_date_time
-from madang.core.linked import Join, LinkedEntities, View
-from madang.model.change import Change, Operation
-from madang.model.entity import Document, Json
+from madang.core.history import History
+from madang.core.snapshot_data import SnapshotData
+from madang.model.entity import Json
 from madang.model.query.entity_query import ParsedQuery
 from madang.model.query.model import EntityQuery
 
 if TYPE_CHECKING:
     from madang.base.clock import Clock
     from madang.core.consumption import Consumption
-    from madang.core.writer import View as Writing
     from madang.core.writer import Writer
     from madang.store.port import Store
 
@@ -49,8 +46,6 @@ PRIORITY_DEFAULT: Final = 5
 _NAMESPACE_MEMBER: Final = "namespace"
 _NAMESPACE_PREFIX: Final = "madang-snapshot-"
 _SECOND_US: Final = 1_000_000
-_COPY_ENTITIES: Final = 200
-_KEPT: Final = ("id", "type", "scope", "createdAt", "modifiedAt", "expiresAt")
 _DETAILS: Final = ("snapshotQueriesDetails", "snapshotTemporalQueriesDetails")
 _LOG = logging.getLogger(__name__)
 
@@ -71,6 +66,8 @@ class Draft:
 class Snapshots:
     """Creates, fills, clones and removes snapshots. `open` and `close` belong to the roof's start and stop.
 
+    `data` copies into namespaces.
+
     Args:
         tell: delivers SnapshotNotifications (clause 5.16.6); without it none are sent.
         forget: called with a namespace when it is removed, for what others keep about tenants.
@@ -90,6 +87,7 @@ class Snapshots:
         self._clock = clock
         self._writer = writer
         self._consumption = consumption
+        self.data = SnapshotData(store, writer, consumption, History(store, writer, clock))
         self._tell = tell
         self._forget = (consumption.forget_tenant, *forget)
         self._snapshots: dict[tuple[str, str], Snapshot] = {}
@@ -159,7 +157,10 @@ class Snapshots:
         }
 
         async def copy(target: str) -> bool:
-            return await self.copy(namespace, ParsedQuery(EntityQuery()), target)
+            everything = ParsedQuery(EntityQuery())
+            some = await self.data.copy(namespace, everything, target)
+            # What was never said to be observed is in the history of the clone already, with the entity itself.
+            return await self.data.copy_evolution(namespace, everything, target, observed_only=True) or some
 
         snapshot = await self._add(tenant, Draft({**kept, **draft.members}, draft.lifetime_s))
         self._start(self._fill(tenant, snapshot["id"], Draft({}, sources=[copy]), clone=True))
@@ -192,41 +193,6 @@ class Snapshots:
 
     # ---------------------------------------------------------------- filling
 
-    async def copy(self, tenant: str, parsed: ParsedQuery, namespace: str) -> bool:
-        """Copy the entities that match (and those linked, where the query joins) into a namespace.
-
-        Entities copied already are left as they are, so that a snapshot of several queries holds one state of each.
-
-        Returns: whether there were any.
-        """
-        view = View(parsed.projection, parsed.query.datasets).keeping(_KEPT)
-        join = Join("flat", parsed.join_level if parsed.join else 0, frozenset(parsed.contained_by))
-        # All ids are fixed by one query; clause 5.16.1.4 has all pages retrieved.
-        query = replace(parsed.query, limit=SNAPSHOT_ENTITIES_MAX, offset=0, count=False)
-        found = await self._consumption.find_ids(tenant, query)
-
-        async def fetch(ids: Sequence[str]) -> Mapping[str, Document]:
-            return await self._consumption.documents(tenant, ids, keep=False)
-
-        some = False
-        for start in range(0, len(found.ids), _COPY_ENTITIES):
-            ids = found.ids[start : start + _COPY_ENTITIES]
-            documents = await fetch(ids)
-            linked = LinkedEntities(fetch, view, join)
-            shown = await linked.collect([documents[id] for id in ids if id in documents])
-            if shown:
-                some = True
-                await self._put(namespace, shown)
-        return some
-
-    async def _put(self, namespace: str, documents: Sequence[Document]) -> None:
-        def decide(view: Writing) -> None:
-            for document in documents:
-                if view.entity(document["id"]) is None:
-                    view.create(document)
-
-        await self._writer.write(namespace, [document["id"] for document in documents], decide)
-
     async def _fill(self, tenant: str, id: str, draft: Draft, *, clone: bool = False) -> None:
         namespace = str(self._snapshots[tenant, id][_NAMESPACE_MEMBER])
         details = [
@@ -235,7 +201,7 @@ class Snapshots:
         results = [detail["resultStatus"] for part in details for detail in part]
         snapshot = self._snapshots.get((tenant, id))
         if snapshot is None:  # removed in the meantime: what was copied after that has to go too
-            await self._empty(namespace)
+            await self._erase(namespace)
             return
         changed = {**snapshot, "modifiedAt": format_date_time(self._clock.now_us())}
         if clone:
@@ -268,7 +234,7 @@ class Snapshots:
             _NAMESPACE_MEMBER: f"{_NAMESPACE_PREFIX}{uuid.uuid4().hex}",
         }
         await self._make_room(tenant)
-        await self._writer.write(snapshot[_NAMESPACE_MEMBER], (), lambda _: None, create_tenant=True)
+        await self.data.create(snapshot[_NAMESPACE_MEMBER])
         self._snapshots[tenant, id] = snapshot
         self._origins[snapshot[_NAMESPACE_MEMBER]] = (tenant, id)
         await self._save(tenant, snapshot)
@@ -300,16 +266,10 @@ class Snapshots:
         now_us = self._clock.now_us()
         # Clause 5.3.4: an expiresAt before notifiedAt says that the snapshot is gone.
         self._notify(tenant, {**snapshot, "expiresAt": format_date_time(now_us - 1)})
-        self._start(self._empty(namespace))
+        self._start(self._erase(namespace))
 
-    async def _empty(self, namespace: str) -> None:
-        if not self._writer.has_tenant(namespace):
-            return
-        while True:
-            found = await self._store.find(namespace, EntityQuery(limit=PAGE_ENTITIES_MAX))
-            if not found.ids:
-                break
-            await self._writer.write(namespace, found.ids, lambda view, ids=tuple(found.ids): _erase(view, ids))  # type: ignore[misc]
+    async def _erase(self, namespace: str) -> None:
+        await self.data.erase(namespace)
         for forget in self._forget:
             forget(namespace)
 
@@ -388,11 +348,3 @@ async def _logged(work: Awaitable[None]) -> None:
         await work
     except HubError as error:
         _LOG.warning("work on a snapshot stopped: %s", error.detail)
-
-
-def _erase(view: Writing, ids: Sequence[str]) -> None:
-    for id in ids:
-        document = view.entity(id)
-        if document is not None:
-            view.delete(document, [Change(Operation.ENTITY_DELETED, id)])
-            view.drop_history(id)

@@ -14,6 +14,7 @@ from madang.model.query import csf
 from madang.model.query.entity_query import ParsedQuery, parse_query_body
 from madang.model.query.q_tree import terms_of
 from madang.model.temporal.duration import DAY_US, SECOND_US, parse_duration
+from madang.model.temporal.query import parse_window
 from madang.ngsild.manners import (
     Parameters,
     answer,
@@ -143,10 +144,10 @@ class SnapshotsFace:
         return Draft(members, _lifetime_s(data), sources, temporal)
 
     def _entities(self, tenant: str, parsed: ParsedQuery) -> Source:
-        return lambda namespace: self._snapshots.copy(tenant, parsed, namespace)
+        return lambda namespace: self._snapshots.data.copy(tenant, parsed, namespace)
 
     def _evolution(self, tenant: str, parsed: ParsedQuery) -> Source:
-        return lambda namespace: self._snapshots.copy_evolution(tenant, parsed, namespace)
+        return lambda namespace: self._snapshots.data.copy_evolution(tenant, parsed, namespace)
 
 
 def _checked(data: Json, *, fragment: bool = False) -> dict[str, Any]:
@@ -196,6 +197,8 @@ def _queries(data: dict[str, Any], name: str, context: Context) -> list[ParsedQu
         if temporal and (not isinstance(item, dict) or "temporalQ" not in item):
             raise BadRequestData("A temporal query needs temporalQ", where=f"{where}/temporalQ")
         query = parse_query_body(item, context, temporal=temporal, where=where)
+        if temporal:
+            parse_window(query.temporal or {}, required=True)
         query.require_narrow()
         parsed.append(query)
     return parsed

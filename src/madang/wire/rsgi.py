@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final, Protocol
 
-from granian.rsgi import ProtocolClosed
+from granian._granian import RSGIProtocolClosed
 
 from madang.base.errors import InvalidRequest
 from madang.base.limits import BODY_BYTES_MAX
@@ -72,7 +72,7 @@ class RsgiRequest:
     async def _whole(self) -> bytes:
         try:
             return await self._exchange()
-        except ProtocolClosed as error:
+        except RSGIProtocolClosed as error:
             raise InvalidRequest("The connection was closed before the whole body had come") from error
 
     async def _chunks(self) -> AsyncIterator[bytes]:

@@ -8,7 +8,7 @@ from typing import Final
 
 from madang.base.errors import BadRequestData
 from madang.base.limits import JSON_DEPTH_MAX
-from madang.model.entity import ENTITY_MEMBERS, INSTANCE_MEMBERS, NGSI_LD_NULL, Json, one_or_list
+from madang.model.entity import ENTITY_MEMBERS, INSTANCE_MEMBERS, NGSI_LD_NULL, VALUE_MEMBERS, Json, one_or_list
 from madang.model.jsonld.context_terms import MissingContextDocument, read_terms, user_contexts
 from madang.model.jsonld.core_context import (
     CORE_CONTEXT_URL,
@@ -28,8 +28,14 @@ _NAME_BY_IRI: Final = {
     **{iri: prefix for prefix, iri in CORE_PREFIXES.items()},
     **{keyword: term for term, keyword in _ALIASES.items()},
 }
-# Clause 4.5.1: terms of the core @context that are not reified cannot be the names of attributes.
-_NOT_ATTRIBUTES: Final = (ENTITY_MEMBERS | INSTANCE_MEMBERS) - {"@context"}
+# Clause 4.5.1: terms of the core @context that are not reified cannot be the names of attributes. The members that
+# hold values can, of an entity.
+_NOT_ATTRIBUTES: Final = (ENTITY_MEMBERS | INSTANCE_MEMBERS) - {
+    "@context",
+    "entity",
+    "entityList",
+    *VALUE_MEMBERS.values(),
+}
 
 _CACHED_TERMS_MAX: Final = 4_096
 _CACHED_TERM_CHARACTERS_MAX: Final = 256

@@ -9,7 +9,9 @@ from typing import Final
 
 from madang.base.errors import BadRequestData
 from madang.model.entity import Json
+from madang.model.jsonld.values import check_depth
 
+_MEMBERS_OF_ALL: Final = 2  # type and coordinates; what else there is stays as it came
 _RING_POSITIONS_MIN: Final = 4
 _LINE_POSITIONS_MIN: Final = 2
 _LONGITUDE_MAX: Final = 180
@@ -33,6 +35,8 @@ def check_geometry(value: Json, where: str | None = None) -> dict[str, Json]:
     fault = check(value.get("coordinates"))
     if fault is not None:
         raise BadRequestData(f"The coordinates of the {type} are not valid: {fault}", where=where)
+    if len(value) > _MEMBERS_OF_ALL:
+        check_depth(value)
     geometry: dict[str, Json] = value
     return geometry
 

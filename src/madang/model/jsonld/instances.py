@@ -7,7 +7,7 @@ from typing import Final
 
 from madang.base.errors import BadRequestData
 from madang.base.limits import JSON_DEPTH_MAX
-from madang.model.entity import NGSI_LD_NULL, VALUE_MEMBERS, Instance, Json, one_or_list
+from madang.model.entity import INSTANCE_MEMBERS, NGSI_LD_NULL, VALUE_MEMBERS, Instance, Json, one_or_list
 from madang.model.jsonld.context import Context
 from madang.model.jsonld.geometry import check_geometry, is_geometry, is_geometry_type
 from madang.model.jsonld.members import (
@@ -126,6 +126,8 @@ class InstanceReader(Reading):
         if depth >= JSON_DEPTH_MAX:
             raise BadRequestData(f"The attribute is nested too deeply; allowed are {JSON_DEPTH_MAX} levels")
         name = self.names[key]
+        if name in INSTANCE_MEMBERS:
+            raise BadRequestData(f"{key!r:.80} means {name}, which is no sub-attribute; allowed is the short name")
         if name in instance:
             raise BadRequestData(f"{key!r:.80} is given twice, under two names of the same IRI")
         parts = self.parts

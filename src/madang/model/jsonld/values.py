@@ -20,6 +20,7 @@ _DATE_TIME: Final = re.compile(
 )
 _TIME: Final = re.compile(r"(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:[.,]\d{1,9})?Z", re.ASCII)
 _LANGUAGE_TAG: Final = re.compile(r"[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*", re.ASCII)
+_SCALARS: Final = frozenset({str, int, float, bool})
 NO_LANGUAGE: Final = "@none"
 TIME_TYPES: Final = frozenset({"DateTime", "Date", "Time"})
 
@@ -60,6 +61,8 @@ def check_compound(value: Json, *, nulls: bool) -> None:
     Raises: BadRequestData: a Null stands where it may not, or a typed time is none.
     """
     if value.__class__ is list:
+        if _SCALARS.issuperset(map(type, value)):
+            return
         for item in value:
             if item.__class__ is dict or item.__class__ is list:
                 check_compound(item, nulls=nulls)
