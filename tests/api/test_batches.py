@@ -4,23 +4,35 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from madang.app import open_hub
 from madang.base.settings import Settings
 from madang.testing.client import Client
+from madang.wire.application import Application
 
 ERRORS = "https://uri.etsi.org/ngsi-ld/errors/"
 OPERATIONS = ["create", "upsert", "update", "merge"]
 
 
-@pytest.fixture
-async def client(tmp_path: Path) -> AsyncIterator[Client]:
-    async with open_hub(Settings(data=tmp_path)) as hub:
-        yield Client(hub.application)
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def application(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Application]:
+    async with open_hub(Settings(data=tmp_path_factory.mktemp("data"))) as hub:
+        yield hub.application
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def client(application: Application) -> AsyncIterator[Client]:
+    """A hub without entities; all tests of this file share it, so each uses tenants of its own."""
+    client = Client(application)
+    yield client
+    assert (await client.delete("/entities?local=true")).status == 204
 
 
 def entity(number: int, **members: Any) -> dict[str, Any]:

@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from madang.app import open_hub
 from madang.base.settings import Settings
 from madang.testing.client import Client, ClientResponse
+from madang.wire.application import Application
 
 NULL = "urn:ngsi-ld:null"
 ERRORS = "https://uri.etsi.org/ngsi-ld/errors/"
@@ -20,10 +21,21 @@ ID = "urn:ngsi-ld:Vehicle:1"
 AT = f"/entities/{ID}"
 
 
-@pytest.fixture
-async def client(tmp_path: Path) -> AsyncIterator[Client]:
-    async with open_hub(Settings(data=tmp_path)) as hub:
-        yield Client(hub.application)
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def application(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Application]:
+    async with open_hub(Settings(data=tmp_path_factory.mktemp("data"))) as hub:
+        yield hub.application
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def client(application: Application) -> AsyncIterator[Client]:
+    """A hub without entities; all tests of this file share it, so each uses tenants of its own."""
+    client = Client(application)
+    yield client
+    assert (await client.delete("/entities?local=true")).status == 204
 
 
 def prop(value: Any, **more: Any) -> dict[str, Any]:
@@ -306,7 +318,7 @@ class TestOneAttribute:
 
 
 class TestPurge:
-    @pytest.fixture(autouse=True)
+    @pytest_asyncio.fixture(autouse=True, loop_scope="module")
     async def entities(self, client: Client) -> None:
         for number in range(4):
             members = {"speed": number, "name": "x", "location": {"type": "Point", "coordinates": [number, 0]}}
@@ -359,6 +371,17 @@ class TestPurge:
         response = await client.delete(f"/entities?{query}")
         assert response.status == 400
         assert await self.left(client) == ["0", "1", "2", "3"]
+
+    async def test_may_be_bound_to_an_entity_map(self, client: Client) -> None:
+        mapped = await client.get("/entities?type=A&entityMap=true")
+        headers = {"NGSILD-EntityMap": mapped.headers["ngsild-entitymap"]}
+        assert (await client.post("/entities", json={"id": "urn:x:4", "type": "A"})).status == 201
+        response = await client.delete("/entities?local=true", headers=headers)
+        assert (response.status, response.headers["ngsild-entitymap"]) == (204, headers["NGSILD-EntityMap"])
+        assert await self.left(client) == ["1", "3", "4"]
+        gone = {"NGSILD-EntityMap": "/ngsi-ld/v1/entityMaps/urn:ngsi-ld:EntityMap:0"}
+        refused(await client.delete("/entities?local=true", headers=gone), 404, "ResourceNotFound")
+        assert await self.left(client) == ["1", "3", "4"]
 
     async def test_drops_or_keeps_attributes(self, client: Client) -> None:
         assert (await client.delete("/entities?type=A&drop=name,location")).status == 204

@@ -4,9 +4,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
 
 import pytest
 import uvloop
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run asynchronous tests on the loop that the hub is served on."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture
@@ -14,9 +20,3 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let failed notifications be tried again almost at once."""
     monkeypatch.setattr("madang.notify.lanes.NOTIFICATION_RETRY_FIRST_S", 0.001)
     monkeypatch.setattr("madang.notify.lanes.NOTIFICATION_RETRY_LONGEST_S", 0.002)
-
-
-@pytest.fixture(scope="session", params=["asyncio", "uvloop"])
-def event_loop_policy(request: pytest.FixtureRequest) -> asyncio.AbstractEventLoopPolicy:
-    """Run everything on the loop the hub is served on, too."""
-    return uvloop.EventLoopPolicy() if request.param == "uvloop" else asyncio.DefaultEventLoopPolicy()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -155,9 +156,7 @@ async def test_a_refusal_is_final(tmp_path: Path, status: int) -> None:
         assert hub.notifier.lag() == 0
 
 
-async def test_a_receiver_that_is_not_there_does_not_hold_up_the_others(
-    tmp_path: Path, quick_retries: None
-) -> None:
+async def test_a_receiver_that_is_not_there_does_not_hold_up_the_others(tmp_path: Path, quick_retries: None) -> None:
     async with Receiver() as receiver, rig(tmp_path) as hub:
         async with Receiver() as gone:
             dead = gone.url()
@@ -185,6 +184,38 @@ async def test_a_slow_receiver_runs_into_the_time_out(tmp_path: Path, quick_retr
         await hub.notifier.drain()
         assert (await hub.notification_of(id))["status"] == "failed"
     waiting.set()
+    server.close()
+    await server.wait_closed()
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        (b"HTTP/1.0 200 OK\r\nServer: x\r\n\r\n", "ok"),  # no length: it ends with the connection
+        (b"HTTP/1.1 204 No Content\r\n\r\n", "ok"),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", "ok"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", "ok"),
+        (b"HTTP/1.0 500 Oh\r\n\r\n", "failed"),
+        (b"HTTP/1.1", "failed"),
+        (b"", "failed"),
+        (b"SSH-2.0-OpenSSH\r\n", "failed"),
+        (b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 2_000_000, "failed"),
+    ],
+)
+async def test_answers_of_all_kinds(tmp_path: Path, quick_retries: None, answer: bytes, status: str) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        with contextlib.suppress(ConnectionError):
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with rig(tmp_path) as hub:
+        id = await hub.subscribe(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+        await hub.create(station(1, 40))
+        await hub.notifier.drain()
+        assert (await hub.notification_of(id))["status"] == status
     server.close()
     await server.wait_closed()
 

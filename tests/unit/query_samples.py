@@ -85,11 +85,14 @@ def instances(depth: int = 1) -> st.SearchStrategy[dict[str, Any]]:
     )
 
 
+nested_instances = instances()
+
+
 @st.composite
 def attributes(draw: st.DrawFn) -> Any:
     """One instance, or a list of instances with datasetIds."""
     count = draw(st.sampled_from((1, 1, 1, 2, 3)))
-    found = [draw(instances()) for _ in range(count)]
+    found = [draw(nested_instances) for _ in range(count)]
     if count == 1:
         return found[0]
     default = draw(st.booleans())
@@ -121,13 +124,19 @@ def literal_of(text: str) -> Literal:
     return node.value[0]
 
 
-literals = st.one_of(
-    st.sampled_from([literal_of(json.dumps(text)) for text in TEXTS]),
-    st.sampled_from([literal_of(repr(number)) for number in (*NUMBERS, 2**70)]),
-    st.sampled_from([literal_of(text) for text in ("true", "false", *TEXTS[9:16], *MOMENTS, "word")]),
-)
-ORDERED = {Kind.NUMBER, Kind.TEXT, Kind.DATE_TIME, Kind.DATE, Kind.TIME}
-ordered_literals = literals.filter(lambda literal: literal.kind in ORDERED)
+TEXT_LITERALS = [literal_of(json.dumps(text)) for text in TEXTS]
+NUMBER_LITERALS = [literal_of(repr(number)) for number in (*NUMBERS, 2**70)]
+BARE = ("true", "false", "urn:x:1", "https://example.org/V", "2026-01-01", "10:00:00Z", "word", *MOMENTS)
+BARE_LITERALS = [literal_of(text) for text in BARE]
+literals = st.one_of(st.sampled_from(TEXT_LITERALS), st.sampled_from(NUMBER_LITERALS), st.sampled_from(BARE_LITERALS))
+ORDERED = (Kind.NUMBER, Kind.TEXT, Kind.DATE_TIME, Kind.DATE, Kind.TIME)
+by_kind = {
+    kind: st.sampled_from(
+        [literal for literal in (*TEXT_LITERALS, *NUMBER_LITERALS, *BARE_LITERALS) if literal.kind is kind]
+    )
+    for kind in ORDERED
+}
+ordered_literals = st.one_of(list(by_kind.values()))
 expressions = st.sampled_from(
     [Expression(text, compile_regex(text, "q")) for text in ("^a", "a|b", "(1|2)$", "\\d", '"', "")]
 )
@@ -136,8 +145,14 @@ expressions = st.sampled_from(
 @st.composite
 def ranges(draw: st.DrawFn) -> Range:
     low = draw(ordered_literals)
-    high = draw(ordered_literals.filter(lambda literal: literal.kind == low.kind))
-    return Range(low, high)
+    return Range(low, draw(by_kind[low.kind]))
+
+
+BELOW: tuple[tuple[str, ...], ...] = (
+    *((), (), (), ("b",), ("observedAt",), ("unitCode",), ("b", "observedAt"), ("datasetId",)),
+)
+INSIDE: tuple[tuple[str, ...], ...] = ((), (), ("k",), ("m", "k"), ("en",), ("*",), ("de-AT",))
+compared = st.one_of(st.lists(literals, min_size=1, max_size=3).map(tuple), ranges())
 
 
 @st.composite
@@ -151,10 +166,8 @@ def paths(draw: st.DrawFn, *, links: bool = False) -> Path:
         )
     if first not in NAMES:
         return Path((first,), links=found)
-    below = draw(
-        st.sampled_from([(), (), (), ("b",), ("observedAt",), ("unitCode",), ("b", "observedAt"), ("datasetId",)])
-    )
-    members = draw(st.sampled_from([(), (), ("k",), ("m", "k"), ("en",), ("*",), ("de-AT",)]))
+    below = draw(st.sampled_from(BELOW))
+    members = draw(st.sampled_from(INSIDE))
     return Path((first, *below), members, members, found)
 
 
@@ -167,12 +180,11 @@ def terms(draw: st.DrawFn, *, links: bool = False) -> Term:
     if operator in ("~=", "!~="):
         return Term(path, operator, draw(expressions))
     if operator in ("==", "!="):
-        listed = st.lists(literals, min_size=1, max_size=3).map(tuple)
-        return Term(path, operator, draw(st.one_of(listed, ranges())))
+        return Term(path, operator, draw(compared))
     return Term(path, operator, (draw(ordered_literals),))
 
 
-def nodes(*, links: bool = False) -> st.SearchStrategy[Node]:
+def _nodes(*, links: bool) -> st.SearchStrategy[Node]:
     def several(children: st.SearchStrategy[Node]) -> st.SearchStrategy[Node]:
         parts = st.lists(children, min_size=2, max_size=3).map(tuple)
         return st.one_of(
@@ -188,6 +200,10 @@ def _flat(kind: type[And] | type[Or], parts: tuple[Node, ...]) -> tuple[Node, ..
     for part in parts:
         flat.extend(part.terms if isinstance(part, kind) else (part,))
     return tuple(flat)
+
+
+nodes = _nodes(links=False)
+linked_nodes = _nodes(links=True)
 
 
 @st.composite
@@ -242,7 +258,7 @@ queries = st.builds(
     EntityQuery,
     selectors=st.lists(selectors, max_size=2).map(tuple),
     attributes=st.sampled_from([(), (), ("a",), ("b", "https://example.org/c")]),
-    q=st.one_of(st.none(), nodes(), nodes()),
+    q=st.one_of(st.none(), nodes, nodes),
     geo=st.one_of(st.none(), st.none(), geo_queries()),
     scope=st.sampled_from([None, None, None, *(scope.parse(text) for text in ("/a", "/a/#", "/#", "(/a;/d)|/c", "/+/b"))]),
     order=orders,

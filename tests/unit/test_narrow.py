@@ -104,7 +104,7 @@ def check(base: Base, found: list[Document], query: EntityQuery, page: tuple[int
             assert [orjson.loads(body)["id"] for (body,) in bodies] == wanted
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     found=stores,
     query=queries,
@@ -123,7 +123,7 @@ def test_sql_finds_what_matches_says(
         base.forget()
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(before=stores, after=stores, query=queries)
 def test_the_index_follows_writes(
     base: Base, before: list[Document], after: list[Document], query: EntityQuery

@@ -248,6 +248,22 @@ def test_mqtt_addresses(uri: str, info: list[dict[str, str]], expected: tuple[An
     assert tuple(getattr(address, name) for name in names) == expected
 
 
+@pytest.mark.parametrize(
+    ("given_q", "meant"),
+    [
+        ('name=="Eiffel%20Tower"', "Eiffel Tower"),
+        ('name=="100%"', "100%"),
+        ('name=="%ff"', "%ff"),
+        ('name=="a b"', "a b"),
+    ],
+)
+def test_a_percent_encoded_q_is_understood(given_q: str, meant: str) -> None:
+    definition = read_subscription(body(q=given_q), CORE, NOW)
+    subscription = build("", definition, context_url=None, since_us=NOW)
+    assert subscription.q.value[0].value == meant
+    assert render(definition, CORE, Counters(), status="active", context_url=None)["q"] == given_q
+
+
 def test_status() -> None:
     def status(**more: Any) -> str:
         definition = read_subscription(body(**more), CORE, NOW)

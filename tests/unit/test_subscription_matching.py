@@ -229,6 +229,17 @@ def test_one_of_several_instances_deleted() -> None:
     ]
 
 
+def test_all_of_several_instances_deleted() -> None:
+    before = station(name=[value("Tower"), value("Tour", datasetId="urn:d:fr")])
+    result = patch.delete_attribute(before, "name", T1, delete_all=True)
+    change = commit(before, result.document, result.changes)
+    shown = notice(subscription(notificationTrigger=["attributeDeleted"]), change)["name"]
+    assert (shown["value"], "datasetId" in shown) == ("urn:ngsi-ld:null", False)
+    with_previous = subscription(notification={"endpoint": {"uri": "http://example.org"}, "showChanges": True})
+    shown = notice(with_previous, change)["name"]
+    assert [(one["previousValue"], one.get("datasetId")) for one in shown] == [("Tower", None), ("Tour", "urn:d:fr")]
+
+
 @pytest.mark.parametrize(
     ("instance", "member", "previous"),
     [

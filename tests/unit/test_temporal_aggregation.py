@@ -125,7 +125,11 @@ def test_only_periods_with_values_appear() -> None:
 
 
 def test_what_is_too_large_is_null() -> None:
-    assert whole(of(*values(1e308, 1e308), methods=("sum", "sumsq", "max"))) == {"sum": None, "sumsq": None, "max": 1e308}
+    assert whole(of(*values(1e308, 1e308), methods=("sum", "sumsq", "max"))) == {
+        "sum": None,
+        "sumsq": None,
+        "max": 1e308,
+    }
     bucket = NumberBucket(0, 2, 1e308, 1e308, float("inf"), float("inf"), float("inf"))
     assert whole(from_buckets([bucket], Aggregation(("sum", "avg"), WHOLE), SPAN)) == {"sum": None, "avg": None}
 

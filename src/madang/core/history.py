@@ -225,12 +225,12 @@ class History:
                 view.drop_history(id)
                 if current is None:
                     return
-                # A log that has nothing at all about an entity that is there would look damaged.
-                told = [Change(Operation.HISTORY_DELETED, id, value={"all": True})]
                 if state.written_by_history_only:
                     view.delete(current, ())
                 else:
-                    view.log(id, told)
+                    # The log goes on with what the entity is: its type, for when only history is left of it.
+                    told = {"all": True, "type": current["type"]}
+                    view.log(id, [Change(Operation.HISTORY_DELETED, id, value=told)])
 
             await self._writer.write(tenant, [id], decide)
 

@@ -110,6 +110,7 @@ class Provision:
         tenant: str,
         query: EntityQuery,
         *,
+        among: Sequence[str] | None = None,
         keep: Collection[str] | None = None,
         drop: Collection[str] | None = None,
     ) -> int:
@@ -118,6 +119,7 @@ class Provision:
         Args:
             tenant: whose entities.
             query: which entities; its page is ignored.
+            among: ids of the only entities to look at, as those of an entity map.
             keep: names of the members that stay, all others go, but the entities stay.
             drop: names of the members that go, but the entities stay.
 
@@ -127,7 +129,7 @@ class Provision:
         def decide_for(ids: Sequence[str]) -> Callable[[View], int]:
             return lambda view: sum(_purge(view, id, query, keep, drop) for id in ids)
 
-        ids = await self._all_ids(tenant, query)
+        ids = await self._all_ids(tenant, query) if among is None else among
         written = 0
         for start in range(0, max(1, len(ids)), PURGE_ENTITIES_PER_WRITE):
             some = ids[start : start + PURGE_ENTITIES_PER_WRITE]

@@ -31,7 +31,7 @@ from madang.model.query.model import EntityQuery
 if TYPE_CHECKING:
     from madang.base.clock import Clock
     from madang.core.consumption import Consumption
-    from madang.core.writer import Writer
+    from madang.core.writer import View, Writer
     from madang.store.port import Store
 
 Snapshot: TypeAlias = dict[str, Any]
@@ -42,6 +42,7 @@ Source: TypeAlias = Callable[[str], Awaitable[bool]]
 Tell: TypeAlias = Callable[[str, Snapshot, Notice], Awaitable[None]]
 
 KIND: Final = "snapshot"
+REMAINS_KIND: Final = "snapshot-remains"  # a namespace that is still to be emptied
 PRIORITY_DEFAULT: Final = 5
 _NAMESPACE_MEMBER: Final = "namespace"
 _NAMESPACE_PREFIX: Final = "madang-snapshot-"
@@ -93,21 +94,30 @@ class Snapshots:
         self._snapshots: dict[tuple[str, str], Snapshot] = {}
         self._origins: dict[str, tuple[str, str]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._sweeping: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Read the snapshots that are stored; what a stopped hub had not finished filling has failed."""
+        """Read what is stored. What a stopped hub had not finished filling has failed, removals go on."""
         for tenant, id, body in await self._store.records(KIND):
             self._snapshots[tenant, id] = body
             self._origins[body[_NAMESPACE_MEMBER]] = (tenant, id)
             if body["snapshotStatus"] == "preparing":
                 await self._save(tenant, {**body, "snapshotStatus": "failure"})
-        self._start(self._sweep_again())
+        for tenant, namespace, _ in await self._store.records(REMAINS_KIND):
+            self._start(self._erase(tenant, namespace))
+        self._sweeping = asyncio.create_task(_logged(self._sweep_again()), name="snapshots")
 
     async def close(self) -> None:
         """Stop filling and sweeping."""
-        for task in self._tasks:
+        tasks = [*self._tasks, *([] if self._sweeping is None else [self._sweeping])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def settle(self) -> None:
+        """Return when no snapshot is being filled, removed or told about."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
     # ---------------------------------------------------------------- finding
 
@@ -201,7 +211,7 @@ class Snapshots:
         results = [detail["resultStatus"] for part in details for detail in part]
         snapshot = self._snapshots.get((tenant, id))
         if snapshot is None:  # removed in the meantime: what was copied after that has to go too
-            await self._erase(namespace)
+            await self._erase(tenant, namespace)
             return
         changed = {**snapshot, "modifiedAt": format_date_time(self._clock.now_us())}
         if clone:
@@ -243,9 +253,7 @@ class Snapshots:
     async def _save(self, tenant: str, snapshot: Snapshot) -> None:
         id = snapshot["id"]
         self._snapshots[tenant, id] = snapshot
-        await self._writer.write(
-            tenant, (), lambda view: view.put_record(KIND, id, snapshot, logged=False), records=[(KIND, id)]
-        )
+        await self._writer.write(tenant, (), lambda view: view.put_record(KIND, id, snapshot, logged=False))
 
     async def _make_room(self, tenant: str) -> None:
         # Clause 5.5.15: the lowest priority goes first, and of equals the one that would expire first.
@@ -260,18 +268,22 @@ class Snapshots:
         id, namespace = snapshot["id"], str(snapshot[_NAMESPACE_MEMBER])
         self._snapshots.pop((tenant, id), None)
         self._origins.pop(namespace, None)
-        await self._writer.write(
-            tenant, (), lambda view: view.delete_record(KIND, id, logged=False), records=[(KIND, id)]
-        )
+
+        def decide(view: View) -> None:
+            view.delete_record(KIND, id, logged=False)
+            view.put_record(REMAINS_KIND, namespace, {}, logged=False)
+
+        await self._writer.write(tenant, (), decide)
         now_us = self._clock.now_us()
         # Clause 5.3.4: an expiresAt before notifiedAt says that the snapshot is gone.
         self._notify(tenant, {**snapshot, "expiresAt": format_date_time(now_us - 1)})
-        self._start(self._erase(namespace))
+        self._start(self._erase(tenant, namespace))
 
-    async def _erase(self, namespace: str) -> None:
+    async def _erase(self, tenant: str, namespace: str) -> None:
         await self.data.erase(namespace)
         for forget in self._forget:
             forget(namespace)
+        await self._writer.write(tenant, (), lambda view: view.delete_record(REMAINS_KIND, namespace, logged=False))
 
     async def _sweep_again(self) -> None:
         while True:

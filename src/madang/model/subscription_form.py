@@ -21,7 +21,7 @@ from madang.model.subscription import (
     Subscription,
     parse_mqtt_address,
 )
-from madang.model.subscription_body import FORMATS, Definition, RecordedContext, parse_projection, parse_types
+from madang.model.subscription_body import FORMATS, Definition, RecordedContext, decoded, parse_projection, parse_types
 
 _TYPE_NAME: Final = re.compile(r"[^\s()|;,]+")
 _PLAIN_NAME: Final = re.compile(r"[^\s{}|,]+")
@@ -87,7 +87,7 @@ def build(tenant: str, definition: Definition, *, context_url: str | None, since
     watched = frozenset(recorded("watchedAttributes").expand(name) for name in definition.get("watchedAttributes", ()))
     node = (
         q.parse(
-            definition["q"],
+            decoded(definition["q"]),
             recorded("q"),
             json_keys=_listed(definition, "jsonKeys", recorded),
             expand_values=_listed(definition, "expandValues", recorded),
@@ -236,7 +236,7 @@ def _render_listed(value: Json, names: Mapping[str, str], context: Context) -> J
 def _render_q(value: Json, names: Mapping[str, str], context: Context) -> Json:
     if all(context.compact(name) == term for term, name in names.items()):
         return value
-    return q.render(q.parse(value, RecordedContext(names)), context)
+    return q.render(q.parse(decoded(value), RecordedContext(names)), context)
 
 
 def _render_geo_q(value: Json, names: Mapping[str, str], context: Context) -> Json:

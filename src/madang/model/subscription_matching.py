@@ -136,8 +136,11 @@ def fires(subscription: Subscription, delta: Delta) -> bool:
         return True
     if ENTITY_CREATED in triggers and delta.entity_created:
         return not watched or _has_any(delta.document, watched)
-    if ENTITY_DELETED in triggers and delta.entity_deleted and delta.commit.after is None:
-        return not watched or _has_any(delta.commit.before, watched)
+    if delta.entity_deleted and delta.commit.after is None:
+        if delta.commit.before is None:
+            # After a restart it is not known which attributes went with it: better told than not.
+            return not triggers.isdisjoint((ENTITY_DELETED, ENTITY_UPDATED, ATTRIBUTE_DELETED))
+        return ENTITY_DELETED in triggers and (not watched or _has_any(delta.commit.before, watched))
     return False
 
 
@@ -178,9 +181,12 @@ def matches(subscription: Subscription, delta: Delta, *, linked: q.LinkedDocumen
 
 
 def meets(subscription: Subscription, document: Document | None, *, linked: q.LinkedDocuments | None = None) -> bool:
-    """Tell whether the entity meets q, geoQ and scopeQ; nothing is known of one that is gone after a restart."""
+    """Tell whether the entity meets q, geoQ and scopeQ.
+
+    Of an entity that is gone after a restart (None) this is not known: better told than not.
+    """
     if document is None:
-        return subscription.q is None and subscription.geo is None and subscription.scope is None
+        return True
     if subscription.scope is not None and not scope.matches(subscription.scope, document):
         return False
     if subscription.geo is not None and not geo.matches(subscription.geo, document):

@@ -11,6 +11,7 @@ from madang.model.entity import (
     VALUE_MEMBERS,
     Document,
     Instance,
+    Json,
     attributes_of,
     instances_of,
     one_or_list,
@@ -56,16 +57,20 @@ def project(subscription: Subscription, document: Document) -> Document:
 def _changed_entity(subscription: Subscription, delta: Delta, after: Document, deleted_at: str) -> Document:
     document = dict(after)
     show = subscription.notification.show_changes
+    stones: dict[str, list[Instance]] = {}
     for change in delta.commit.changes:
         name = change.attribute
         if name is None:
             continue
         if change.operation is Operation.ATTRIBUTE_DELETED:
-            stone = _tombstone(change.value or {}, change.previous, change.dataset, deleted_at, show=show)
-            if not any(one.get("datasetId") == change.dataset for one in instances_of(document, name)):
-                document[name] = one_or_list([*instances_of(document, name), stone])
+            if not any(one.get("datasetId") == change.dataset for one in instances_of(after, name)):
+                stone = _tombstone(change.value or {}, change.previous, change.dataset, deleted_at, show=show)
+                stones.setdefault(name, []).append(stone)
         elif show and change.operation is Operation.ATTRIBUTE_UPDATED and change.previous is not None:
             document[name] = one_or_list([_with_previous(one, change) for one in instances_of(document, name)])
+    for name, gone in stones.items():
+        left = instances_of(document, name)
+        document[name] = one_or_list([*left, *gone]) if left else _gone(gone, show=show)
     return document
 
 
@@ -97,10 +102,16 @@ def _deleted_entity(subscription: Subscription, delta: Delta, deleted_at: str) -
         return document
     for name, instances in attributes_of(before):
         if show or not subscription.watched or name in subscription.watched:
-            document[name] = one_or_list(
-                [_tombstone(one, one, one.get("datasetId"), deleted_at, show=show) for one in instances]
-            )
+            stones = [_tombstone(one, one, one.get("datasetId"), deleted_at, show=show) for one in instances]
+            document[name] = _gone(stones, show=show)
     return document
+
+
+def _gone(stones: list[Instance], *, show: bool) -> Json:
+    """Return what stands for an attribute of which nothing is left: one null, unless previous values are asked for."""
+    if len(stones) == 1 or show:
+        return one_or_list(stones)
+    return {member: value for member, value in stones[0].items() if member != "datasetId"}
 
 
 def _tombstone(

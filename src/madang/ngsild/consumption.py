@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, cast
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from madang.model.jsonld.context import Context
     from madang.model.query.model import EntityQuery
 
+_RENDERED_AT_ONCE: Final = 100
 _OFFERED: Final = (JSON, LD_JSON, GEO_JSON)
 _MAP_PARAMETERS: Final = frozenset({"entityMap", "entityMapLifetime"})
 _RETRIEVE_PARAMETERS: Final = REPRESENTATION_PARAMETERS | {
@@ -205,10 +207,13 @@ class ConsumptionFace:
             # Something has expired or was deleted since: ask again for a page without it.
             everything, total, more = await self._consumption.find(tenant, plan.query)
             return _visible([form.entity(document) for document in everything]), total, more, False
-        bodies, lasting = [], True
+        bodies: list[bytes] = []
+        lasting = True
         for id, entity in zip(found.ids, entities, strict=True):
             body = entity.variants.get(variant)
             if body is None:
+                if len(bodies) % _RENDERED_AT_ONCE == 0:
+                    await asyncio.sleep(0)  # a long page must not hold up everybody else
                 document = documents[id]
                 body = form.entity(document)
                 if expires_us(document) is None:

@@ -15,6 +15,7 @@ from madang.model.query.entity_query import parse_query
 from madang.model.query.model import EntityQuery, TypeSelection
 from madang.model.query.names import CORE_MEMBERS, canonical
 from madang.model.query.q_tree import link_depth
+from madang.ngsild.entity_maps import MAP_HEADER, map_id
 from madang.ngsild.manners import (
     api_location,
     created,
@@ -147,8 +148,14 @@ class _Face:
         if "keep" in parameters and "drop" in parameters:
             raise BadRequestData("keep and drop exclude each other; send one of them", where="drop")
         keep, drop = _members(parameters, "keep", context), _members(parameters, "drop", context)
-        await self._core.provision.purge(tenant, query, keep=keep, drop=drop)
-        return no_content()
+        location = request.header(MAP_HEADER)
+        if location is None:
+            await self._core.provision.purge(tenant, query, keep=keep, drop=drop)
+            return no_content()
+        # Without the map more would be deleted than was meant, so it has to be there.
+        ids = list(self._core.entity_maps.retrieve(tenant, map_id(location)).ids)
+        await self._core.provision.purge(tenant, query, among=ids, keep=keep, drop=drop)
+        return no_content([(MAP_HEADER, location)])
 
 
 def target_id(request: Request) -> str:

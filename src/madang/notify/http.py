@@ -61,6 +61,7 @@ class _Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._answer: asyncio.Future[int] | None = None
         self._answered = False  # the first bytes of the answer are there
+        self._status = 0  # known once the head of the answer is there
         self._received = 0
 
     # ---- asyncio
@@ -87,15 +88,22 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, _error: Exception | None) -> None:
         self.closed = True
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(
-                _Lost() if self.used and not self._answered else Upstream("The connection broke")
-            )
+        if self._answer is None or self._answer.done():
+            return
+        if self._status >= 200:
+            self._answer.set_result(self._status)  # an answer without a length ends with the connection
+        elif self.used and not self._answered:
+            self._answer.set_exception(_Lost())
+        else:
+            self._answer.set_exception(Upstream("The connection broke"))
 
     # ---- httptools
 
+    def on_headers_complete(self) -> None:
+        self._status = self._parser.get_status_code()
+
     def on_message_complete(self) -> None:
-        status = self._parser.get_status_code()
+        status = self._status
         if status < 200:  # 100 Continue and the like come before the answer
             return
         answer, self._answer = self._answer, None
@@ -111,7 +119,7 @@ class _Connection(asyncio.Protocol):
     async def post(self, head: bytes, body: bytes) -> int:
         assert self.transport is not None
         self._answer = asyncio.get_running_loop().create_future()
-        self._answered, self._received = False, 0
+        self._answered, self._status, self._received = False, 0, 0
         self.transport.writelines((head, body))
         try:
             status = await self._answer

@@ -18,10 +18,10 @@ from madang.model.subscription import (
     Subscription,
 )
 from madang.model.subscription_matching import Delta
+from madang.notify.guards import Found, Shelf
 
 Key: TypeAlias = tuple[str, str]  # tenant, id
 Slot: TypeAlias = tuple[str, str | None]  # kind of change, watched attribute (None: any)
-Found: TypeAlias = dict[str, Subscription]
 
 _UPDATES: Final = (ATTRIBUTE_CREATED, ATTRIBUTE_UPDATED, ATTRIBUTE_DELETED)
 
@@ -32,34 +32,30 @@ class _Bucket:
     __slots__ = ("patterns", "slots")
 
     def __init__(self) -> None:
-        self.slots: dict[Slot, dict[str, Subscription]] = {}
+        self.slots: dict[Slot, Shelf] = {}
         self.patterns: dict[str, tuple[regex.Pattern, _Bucket]] = {}
 
     def add(self, subscription: Subscription) -> None:
         for slot in _slots(subscription):
-            self.slots.setdefault(slot, {})[subscription.id] = subscription
+            self.slots.setdefault(slot, Shelf()).add(subscription)
 
     def remove(self, subscription: Subscription) -> None:
         for slot in _slots(subscription):
             there = self.slots.get(slot)
             if there is not None:
-                there.pop(subscription.id, None)
-                if not there:
+                there.remove(subscription)
+                if there.empty:
                     del self.slots[slot]
 
-    def collect(self, slots: Iterable[Slot] | None, id: str, found: Found) -> None:
-        if slots is None:
-            for there in self.slots.values():
-                found.update(there)
-        else:
-            mine = self.slots
-            for slot in slots:
-                there_or_none = mine.get(slot)
-                if there_or_none is not None:
-                    found.update(there_or_none)
+    def collect(self, slots: Iterable[Slot] | None, delta: Delta, found: Found) -> None:
+        document, mine = delta.document, self.slots
+        for slot in mine if slots is None else slots:
+            there = mine.get(slot)
+            if there is not None:
+                there.collect(document, found)
         for pattern, bucket in self.patterns.values():
-            if regex.found(pattern, id):
-                bucket.collect(slots, id, found)
+            if regex.found(pattern, delta.commit.entity):
+                bucket.collect(slots, delta, found)
 
     def by_pattern(self, text: str) -> _Bucket:
         known = self.patterns.get(text)
@@ -108,14 +104,14 @@ class _Tenant:
         slots = _slots_of(delta)
         bucket = buckets.get(("", ""))
         if bucket is not None:
-            bucket.collect(slots, id, found)
-        bucket = buckets.get(("id", id))
+            bucket.collect(slots, delta, found)
+        bucket = buckets.get(("id", delta.commit.entity))
         if bucket is not None:
-            bucket.collect(slots, id, found)
+            bucket.collect(slots, delta, found)
         for name in delta.types:
             bucket = buckets.get(("type", name))
             if bucket is not None:
-                bucket.collect(slots, id, found)
+                bucket.collect(slots, delta, found)
         return found
 
 

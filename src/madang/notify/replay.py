@@ -7,7 +7,10 @@ from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from madang.base.limits import NOTIFICATION_REPLAY_CHANGES
-from madang.model.change import EntityCommit, Operation, StoredChange
+from madang.base.times import format_date_time
+from madang.model.change import Change, EntityCommit, Operation, StoredChange
+from madang.model.entity import Document, one_or_list
+from madang.model.replay import creates, state_after
 
 if TYPE_CHECKING:
     from madang.store.port import Store
@@ -21,7 +24,8 @@ _SILENT: Final = frozenset(
 async def commits_after(store: Store, position: int) -> AsyncIterator[tuple[int, list[EntityCommit]]]:
     """Yield (the last sequence read, the commits up to it) page by page, until the end of the log is reached.
 
-    The documents are those of now: what lay between is not kept.
+    Each commit has all that it changed as it was then; what else its entity had may be newer, as no log of whole
+    documents is kept.
     """
     rows: list[StoredChange] = []
     more = True
@@ -50,22 +54,41 @@ async def _commits(store: Store, rows: Sequence[StoredChange]) -> list[EntityCom
     ids: dict[str, dict[str, None]] = {}
     for group in groups.values():
         ids.setdefault(group[0].tenant, {})[group[0].change.entity] = None
-    documents = {
+    documents: dict[tuple[str, str], Document | None] = {
         (tenant, id): document
         for tenant, wanted in ids.items()
         for id, document in (await store.documents(tenant, list(wanted))).items()
     }
-    return [
-        EntityCommit(
-            commit=commit,
-            sequence_last=group[-1].sequence,
-            tenant=group[0].tenant,
-            time_us=group[0].time_us,
-            entity=group[0].change.entity,
-            before=None,
-            after=documents.get((group[0].tenant, group[0].change.entity)),
-            changes=tuple(row.change for row in group),
-            replayed=True,
+    found: list[EntityCommit] = []
+    exact: set[tuple[str, str]] = set()  # entities of which all is known, as their creation was read too
+    for commit, group in groups.items():
+        key = (group[0].tenant, group[0].change.entity)
+        changes = tuple([await _with_types(store, row) for row in group])
+        before = documents.get(key)
+        after = state_after(before, changes, format_date_time(group[0].time_us))
+        if creates(changes):
+            exact.add(key)
+        found.append(
+            EntityCommit(
+                commit=commit,
+                sequence_last=group[-1].sequence,
+                tenant=key[0],
+                time_us=group[0].time_us,
+                entity=key[1],
+                before=before if after is None and key in exact else None,
+                after=after,
+                changes=changes,
+                replayed=True,
+            )
         )
-        for commit, group in groups.items()
-    ]
+        documents[key] = after
+    return found
+
+
+async def _with_types(store: Store, row: StoredChange) -> Change:
+    """Return the change; that of a deletion with the types the entity had, by which it is matched."""
+    change = row.change
+    if change.operation is not Operation.ENTITY_DELETED:
+        return change
+    state = await store.history_state(row.tenant, change.entity)
+    return change if state is None else change._replace(value={"type": one_or_list(state.types)})

@@ -28,6 +28,7 @@ __all__ = [
 # Clause 4.7.1: these attributes of an entity are GeoProperties whenever they are there.
 _GEO_ATTRIBUTES: Final = frozenset({"location", "observationSpace", "operationSpace"})
 _PROOF: Final = "ngsildproof"
+_SPECIAL_ATTRIBUTES: Final = _GEO_ATTRIBUTES | {_PROOF}
 
 _UPDATE: Final = frozenset({"value", "member"})
 _MERGE: Final = frozenset({"value", "member", "compound", "partial"})
@@ -156,16 +157,16 @@ class _EntityReader(InstanceReader):
         name = self.names[key]
         if name in document:
             raise BadRequestData(f"{key!r:.80} is given twice, under two names of the same IRI")
-        if self.read_attribute is not None:
-            value = self.read_attribute(name, item)
-        elif name == _PROOF:
-            value = self.proof(item)
-        else:
-            value = self.instance(item) if item.__class__ is dict else self.attribute(item)
+        if item.__class__ is dict and self.read_attribute is None and name not in _SPECIAL_ATTRIBUTES:
+            document[name] = self.instance(item)
+            return
+        value = self._special(name, item) if self.read_attribute is None else self.read_attribute(name, item)
         if value is not None:
             document[name] = value
-            if name in _GEO_ATTRIBUTES:
-                _check_geo_attribute(name, value)
+            _check_geo_attribute(name, value)
+
+    def _special(self, name: str, item: Json) -> Json:
+        return self.proof(item) if name == _PROOF else self.attribute(item)
 
 
 def _check_geo_attribute(name: str, value: Json) -> None:

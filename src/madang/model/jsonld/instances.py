@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from madang.base.errors import BadRequestData
 from madang.base.limits import JSON_DEPTH_MAX
@@ -49,8 +49,11 @@ def located(error: BadRequestData, key: str) -> BadRequestData:
 
 def is_instance(item: dict[str, Json], context: Context) -> bool:
     """Tell whether an object in a list is an instance of an attribute, rather than a part of a value."""
+    kind = item.get("type")
+    if kind.__class__ is str and kind in VALUE_MEMBERS:
+        return True
     kind = item.get("type", item.get("@type"))
-    if kind.__class__ is str and (kind in VALUE_MEMBERS or context.expand(kind) in VALUE_MEMBERS):
+    if kind.__class__ is str and context.expand(kind) in VALUE_MEMBERS:
         return True
     return not _TYPES_BY_MEMBER.keys().isdisjoint(item)
 
@@ -92,18 +95,14 @@ class InstanceReader(Reading):
 
     def instance(self, sent: dict[str, Json], depth: int = 0) -> Instance:
         """Return one instance, typed by its "type" or by its members."""
-        kind = sent.get("type")
-        plan = PLANS.get(kind) if kind.__class__ is str else None
-        if plan is None:
+        kind: Any = sent.get("type")
+        if kind.__class__ is not str or kind not in PLANS:
             kind = self._type(sent)
             if kind is None:
-                if not self._is_partial(sent):
-                    return self._plain(sent)
-                plan = UNTYPED_PLAN
-            else:
-                plan = PLANS[kind]
-        instance = self._filled(sent, {} if kind is None else {"type": kind}, plan, depth)
-        if kind is not None and VALUE_MEMBERS[kind] not in instance and not self.partial:
+                return self._filled(sent, {}, UNTYPED_PLAN, depth) if self._is_partial(sent) else self._plain(sent)
+        plan: Plan = PLANS[kind]
+        instance = self._filled(sent, {"type": kind}, plan, depth)
+        if VALUE_MEMBERS[kind] not in instance and not self.partial:
             raise BadRequestData(f"A {kind} needs the member {VALUE_MEMBERS[kind]}")
         if "valueType" in instance:
             check_value_type(instance)
@@ -191,25 +190,31 @@ class InstanceReader(Reading):
         return {"type": "Property", "value": compound(self, sent)}
 
     def _listed(self, sent: list[Json], depth: int) -> Json:
-        present = [item for item in sent if item is not None]
-        shown = [item.__class__ is dict and self._is_instance(item) for item in present]
-        if not any(shown):
-            if self.temporal:
-                if present:
-                    raise BadRequestData("The instances of an attribute are objects with a value")
-                return None
-            return {"type": "Property", "value": compound(self, present)}
-        if not all(shown):
+        if None in sent:
+            sent = [item for item in sent if item is not None]
+        count = sum(map(self._is_instance, sent))
+        if not count:
+            return self._listed_value(sent)
+        if count != len(sent):
             raise BadRequestData("A list holds either the instances of an attribute or the parts of a value, not both")
         instances: list[Instance] = []
-        for index, item in enumerate(present):
-            try:
-                instances.append(self.instance(item, depth))
-            except BadRequestData as error:
-                raise located(error, str(index)) from None
+        try:
+            for item in sent:
+                instances.append(self.instance(item, depth))  # noqa: PERF401 (its length is the place of an error)
+        except BadRequestData as error:
+            raise located(error, str(len(instances))) from None
         return one_or_list(instances if self.temporal else _distinct(instances))
 
-    def _is_instance(self, item: dict[str, Json]) -> bool:
+    def _listed_value(self, sent: list[Json]) -> Instance | None:
+        if not self.temporal:
+            return {"type": "Property", "value": compound(self, sent)}
+        if sent:
+            raise BadRequestData("The instances of an attribute are objects with a value")
+        return None
+
+    def _is_instance(self, item: Json) -> bool:
+        if item.__class__ is not dict:
+            return False
         return is_instance(item, self.context) or (self.partial and "datasetId" in item)
 
 

@@ -20,6 +20,7 @@ from madang.model.jsonld.core_context import CORE_IRIS
 from madang.model.jsonld.geometry import check_geometry
 from madang.model.jsonld.names import check_uri
 from madang.model.jsonld.values import (
+    DATE_TIME,
     check_compound,
     check_date_time,
     check_depth,
@@ -208,7 +209,9 @@ def _listed_object(item: Json) -> Json:
 
 
 def _put_date_time(reading: Reading, instance: Instance, key: str, value: Json) -> None:
-    if value is not None:
+    if value.__class__ is str and DATE_TIME.fullmatch(value) is not None:
+        instance[key] = value
+    elif value is not None:
         is_null = reading.member_nulls and value == NGSI_LD_NULL
         instance[key] = value if is_null else check_date_time(value)
 

@@ -13,7 +13,7 @@ from madang.model.entity import NGSI_LD_NULL, Json, one_or_list
 from madang.model.jsonld.names import is_plain_name
 
 # All days but 29 February are decided here; the rest is for the slower, exact function.
-_DATE_TIME: Final = re.compile(
+DATE_TIME: Final = re.compile(
     r"(?!0000)\d{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12]\d|3[01])|(?:0[469]|11)-(?:0[1-9]|[12]\d|30)"
     r"|02-(?:0[1-9]|1\d|2[0-8]))T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,9})?Z",
     re.ASCII,
@@ -30,7 +30,7 @@ def check_date_time(text: Json) -> str:
 
     Raises: BadRequestData: it is not a string, not of that form, or no such moment exists.
     """
-    if text.__class__ is str and _DATE_TIME.fullmatch(text) is not None:
+    if text.__class__ is str and DATE_TIME.fullmatch(text) is not None:
         return str(text)
     parse_date_time(text)
     return str(text).replace(",", ".")
@@ -67,15 +67,19 @@ def check_compound(value: Json, *, nulls: bool) -> None:
             if item.__class__ is dict or item.__class__ is list:
                 check_compound(item, nulls=nulls)
     elif value.__class__ is dict:
-        if "@context" in value:
-            raise BadRequestData("An @context inside an attribute is not allowed (clause 5.5.7)")
-        if "@value" in value:
-            check_typed_value(value.get("@type", value.get("type")), value["@value"])
-        for item in value.values():
-            if item.__class__ is dict or item.__class__ is list:
-                check_compound(item, nulls=nulls)
-            elif item == NGSI_LD_NULL and not nulls:
-                raise null_refused()
+        _check_object(value, nulls=nulls)
+
+
+def _check_object(value: dict[str, Json], *, nulls: bool) -> None:
+    if "@context" in value:
+        raise BadRequestData("An @context inside an attribute is not allowed (clause 5.5.7)")
+    if "@value" in value:
+        check_typed_value(value.get("@type", value.get("type")), value["@value"])
+    for item in value.values():
+        if item.__class__ is dict or item.__class__ is list:
+            check_compound(item, nulls=nulls)
+        elif item == NGSI_LD_NULL and not nulls:
+            raise null_refused()
 
 
 def null_refused() -> BadRequestData:

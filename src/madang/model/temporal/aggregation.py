@@ -88,7 +88,7 @@ Result = dict[str, list[list[Json]]]  # method → [value, start, end] per perio
 
 
 class Span(NamedTuple):
-    """The time range that is cut into periods: origin, and the end of the range when it is one whole period."""
+    """The time range that is cut into periods: where the first starts, and the end of the range as a whole."""
 
     origin_us: int
     end_us: int

@@ -435,7 +435,7 @@ class _Page:
         if self._descending:
             self._cut_us = moment_us if self._cut_us is None else max(self._cut_us, moment_us)
             return
-        if False:
+        if moment_us == start_us:
             # The next page starts where this one ends: a page of one moment only would come back for ever.
             following = reader.rows(name, descending=False, limit=1, bound=(moment_us + 1, None))
             if not following:

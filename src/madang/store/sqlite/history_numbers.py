@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import apsw
@@ -19,6 +18,9 @@ from madang.model.temporal.duration import Duration, period_index, period_start_
 from madang.model.temporal.evolution import Interval
 from madang.model.temporal.query import Window
 from madang.store.sqlite.history_reading import in_window, moment_of
+
+# Up to so many periods are read one by one, which needs no sorting.
+_STEPS_MAX = 500
 
 
 class NumberReader:
@@ -44,7 +46,10 @@ class NumberReader:
         return self._execute(sql, (entity, attribute)).get is None
 
     def datasets(self) -> list[int | None] | None:
-        """Return the datasets (keys) of the series; None when some row is not a plain number."""
+        """Return the datasets (keys) of the series, none when there is no row; None when some row is no plain number."""
+        odd = f"SELECT 1 {self._from} AND (c.number IS NULL OR c.dataset IS NOT NULL) LIMIT 1"
+        if self._execute(odd, self._parameters).get is None:
+            return [None] if self._execute(f"SELECT 1 {self._from} LIMIT 1", self._parameters).get else []
         sql = f"SELECT c.dataset, count(*) = count(c.number) {self._from} GROUP BY c.dataset"
         rows: list[Any] = self._execute(sql, self._parameters).fetchall()
         found: dict[int | None, int] = dict(rows)
@@ -62,49 +67,32 @@ class NumberReader:
     ) -> list[NumberBucket]:
         """Return each period that has numbers; `more` are points of the series that have no rows of their own."""
         if duration.whole:
-            found = self._grouped(dataset, "0", (), methods)
-        elif not duration.months:
-            index = f"({self._moment} - ?) / ?"
-            found = self._grouped(dataset, index, (span.origin_us, duration.microseconds), methods)
+            found = self._whole(dataset, 0, methods, "")
+        elif duration.months or (span.end_us - span.origin_us) // duration.microseconds <= _STEPS_MAX:
+            found = self._by_steps(dataset, span, duration, methods)
         else:
-            found = self._by_calendar(dataset, span, duration, methods)
+            found = self._by_groups(dataset, span, duration, methods)
         return self._with(found, more, dataset, span, duration) if more else found
 
-    def _grouped(
-        self, dataset: int | None, index: str, given: tuple[Any, ...], methods: Sequence[str], bound: str = ""
-    ) -> list[NumberBucket]:
-        squares = "sum(c.number * c.number)" if "sumsq" in methods else "NULL"
-        distinct = "count(DISTINCT c.number)" if "distinctCount" in methods else "NULL"
+    def _whole(self, dataset: int | None, index: int, methods: Sequence[str], bound: str) -> list[NumberBucket]:
+        """Return the numbers inside `bound` as one period."""
         where = f"{self._from} AND c.dataset IS ?{bound}"
-        sql = (
-            f"SELECT {index}, count(*), min(c.number), max(c.number), avg(c.number), sum(c.number), "
-            f"{squares}, {distinct} {where} GROUP BY 1 ORDER BY 1"
-        )
-        rows: list[Any] = self._execute(sql, (*given, *self._parameters, dataset)).fetchall()
-        deviations = self._deviations(index, given, where, dataset, rows) if "stddev" in methods else {}
-        return [
-            NumberBucket(number, count, low, high, mean, total, square, deviations.get(number), different)
-            for number, count, low, high, mean, total, square, different in rows
-        ]
+        sql = f"SELECT {_columns(methods)} {where}"
+        rows: list[Any] = self._execute(sql, (*self._parameters, dataset)).fetchall()
+        count, low, high, mean, total, squares, distinct = rows[0]
+        if not count:
+            return []
+        deviation = None
+        if "stddev" in methods:
+            # A second look at the numbers: with squares of sums digits would cancel out.
+            sql = f"SELECT sqrt(avg((c.number - ?) * (c.number - ?))) {where}"
+            deviation = self._execute(sql, (mean, mean, *self._parameters, dataset)).get
+        return [NumberBucket(index, count, low, high, mean, total, squares, deviation, distinct)]
 
-    def _deviations(
-        self, index: str, given: tuple[Any, ...], where: str, dataset: int | None, rows: Sequence[tuple[Any, ...]]
-    ) -> dict[int, float]:
-        """Return the standard deviations, by a second look at the numbers: with squares of sums digits would cancel."""
-        means = orjson.dumps([[row[0], row[4]] for row in rows]).decode()
-        sql = (
-            "WITH mean AS MATERIALIZED (SELECT value ->> 0 AS bucket, value ->> 1 AS mean FROM json_each(?)), "
-            f"point AS (SELECT {index} AS bucket, c.number AS number {where}) "
-            "SELECT p.bucket, sqrt(avg((p.number - m.mean) * (p.number - m.mean))) "
-            "FROM point p JOIN mean m ON m.bucket = p.bucket GROUP BY 1"
-        )
-        found: list[Any] = self._execute(sql, (means, *given, *self._parameters, dataset)).fetchall()
-        return dict(found)
-
-    def _by_calendar(
+    def _by_steps(
         self, dataset: int | None, span: Span, duration: Duration, methods: Sequence[str]
     ) -> list[NumberBucket]:
-        """Go from period to period that has a number: months differ in length, so no division finds them."""
+        """Go from period to period that has a number: months differ in length, and few periods need no sorting."""
         found: list[NumberBucket] = []
         sql = f"SELECT min({self._moment}) {self._from} AND c.dataset IS ? AND {self._moment} >= ?"
         moment_us = self._execute(sql, (*self._parameters, dataset, span.origin_us)).get
@@ -112,9 +100,33 @@ class NumberReader:
             index = period_index(span.origin_us, duration, moment_us)
             start_us, end_us = _bounds(span, duration, index)
             bound = f" AND {self._moment} >= {start_us} AND {self._moment} < {end_us}"
-            found += [replace(bucket, index=index) for bucket in self._grouped(dataset, "0", (), methods, bound)]
+            found += self._whole(dataset, index, methods, bound)
             moment_us = self._execute(sql, (*self._parameters, dataset, end_us)).get if end_us > moment_us else None
         return found
+
+    def _by_groups(
+        self, dataset: int | None, span: Span, duration: Duration, methods: Sequence[str]
+    ) -> list[NumberBucket]:
+        index = f"({self._moment} - ?) / ?"
+        given = (span.origin_us, duration.microseconds)
+        where = f"{self._from} AND c.dataset IS ?"
+        sql = f"SELECT {index}, {_columns(methods)} {where} GROUP BY 1 ORDER BY 1"
+        rows: list[Any] = self._execute(sql, (*given, *self._parameters, dataset)).fetchall()
+        deviations: dict[int, float] = {}
+        if "stddev" in methods:
+            means = orjson.dumps([[row[0], row[4]] for row in rows]).decode()
+            sql = (
+                "WITH mean AS MATERIALIZED (SELECT value ->> 0 AS bucket, value ->> 1 AS mean FROM json_each(?)), "
+                f"point AS (SELECT {index} AS bucket, c.number AS number {where}) "
+                "SELECT p.bucket, sqrt(avg((p.number - m.mean) * (p.number - m.mean))) "
+                "FROM point p JOIN mean m ON m.bucket = p.bucket GROUP BY 1"
+            )
+            second: list[Any] = self._execute(sql, (means, *given, *self._parameters, dataset)).fetchall()
+            deviations = dict(second)
+        return [
+            NumberBucket(number, count, low, high, mean, total, squares, deviations.get(number), distinct)
+            for number, count, low, high, mean, total, squares, distinct in rows
+        ]
 
     # ------------------------------------------------------------------ points beside the rows
 
@@ -147,6 +159,12 @@ class NumberReader:
             start_us, end_us = _bounds(span, duration, index)
             sql += f" AND {self._moment} >= {start_us} AND {self._moment} < {end_us}"
         return self._execute(sql + " LIMIT 1", (*self._parameters, dataset, number)).get is not None
+
+
+def _columns(methods: Sequence[str]) -> str:
+    squares = "sum(c.number * c.number)" if "sumsq" in methods else "NULL"
+    distinct = "count(DISTINCT c.number)" if "distinctCount" in methods else "NULL"
+    return f"count(*), min(c.number), max(c.number), avg(c.number), sum(c.number), {squares}, {distinct}"
 
 
 def plain_numbers(points: Sequence[Point]) -> bool:

@@ -31,7 +31,14 @@ _FREE: Final = "ifnull(c.observed_us, c.time_us)"
 
 # What has expired is gone from history too (clause 4.22); few instances expire, so the text is looked at first.
 NOT_EXPIRED: Final = "(instr(c.value, '\"expiresAt\"') = 0 OR ifnull(json_extract(c.value, '$.expiresAt'), '9999') > ?)"
+# The rows that say of what type an entity is from then on.
+_TYPED: Final = (Operation.ENTITY_CREATED, Operation.TYPE_CHANGED, Operation.HISTORY_DELETED)
 FIRST_MOMENT: Final = -(1 << 62)
+
+
+# Without a temporal query everything is shown: what was observed by that time, the rest by when it was written.
+_OBSERVED_WINDOW: Final = Window(named=True)
+_UNOBSERVED_WINDOW: Final = Window("modifiedAt", named=True)
 
 
 class Names(NamedTuple):
@@ -159,7 +166,7 @@ def _evolution(id: str, document: Document | None, rows: Sequence[ScopeRow]) -> 
     types: list[str] = []
     created_us = deleted_us = modified_us = 0
     for row in rows:
-        if row.operation in (Operation.ENTITY_CREATED, Operation.TYPE_CHANGED) and isinstance(row.value, dict):
+        if row.operation in _TYPED and isinstance(row.value, dict) and "type" in row.value:
             types = types_of(row.value)
             created_us = created_us or row.time_us
         elif row.operation is Operation.ENTITY_DELETED:
@@ -224,15 +231,23 @@ class AttributeReader:
         key = self._keys.get(name)
         found = [] if key is None else self._in_rows(key, part, descending=descending, limit=limit)
         created = self.created(name, part)
-        if created:
-            found += created
-            found.sort(key=lambda row: (row.moment_us, row.instance), reverse=descending)
-            del found[len(found) if limit is None else limit :]
-        return found
+        return _merged(found, created, descending=descending, limit=limit) if created else found
 
     def _in_rows(self, key: int, part: Interval, *, descending: bool, limit: int | None) -> list[StoredInstance]:
         window = self._reading.window
+        if not window.free:
+            return self._query(key, window, part, descending=descending, limit=limit)
+        # Two reads that the index can serve in order, where one over both kinds of times would have to sort.
+        found = self._query(key, _OBSERVED_WINDOW, part, descending=descending, limit=limit)
+        unobserved = self._query(key, _UNOBSERVED_WINDOW, part, descending=descending, limit=limit)
+        return _merged(found, unobserved, descending=descending, limit=limit) if unobserved else found
+
+    def _query(
+        self, key: int, window: Window, part: Interval, *, descending: bool, limit: int | None
+    ) -> list[StoredInstance]:
         inside = in_window(window, part)
+        if window is _UNOBSERVED_WINDOW:
+            inside = Condition(f"c.observed_us IS NULL AND {inside.sql}", inside.parameters)
         moment = moment_of(window)
         direction = "DESC" if descending else "ASC"
         # A modified instance is rare; only then is the time of its first version looked up.
@@ -304,6 +319,13 @@ class AttributeReader:
                     latest[value.get("datasetId")] = (sequence, value)
         instances = (self._live(value) for _, value in latest.values())
         return [instance for instance in instances if instance is not None and not is_tombstone(instance)]
+
+
+def _merged(
+    one: list[StoredInstance], other: list[StoredInstance], *, descending: bool, limit: int | None
+) -> list[StoredInstance]:
+    both = sorted([*one, *other], key=lambda row: (row.moment_us, row.instance), reverse=descending)
+    return both if limit is None else both[:limit]
 
 
 def _holds(part: Interval, moment_us: int) -> bool:

@@ -71,7 +71,8 @@ def rows_for(document: Document | None, attributes: Mapping[str, int]) -> set[Ro
 
 def _rows_of(name: str, key: int, value: Json) -> Iterator[Row]:
     for position, target in enumerate(targets({name: value}, Path((name,)))):
-        if position == 0 and not _is_number(target.value) and target.value is not None:
+        first = _ordered_by(target)
+        if position == 0 and not _is_number(first) and first is not None:
             yield NUMBER, key, NO_NUMBER, FIRST
         kind = _kind_of(target, position)
         for item in target.value if isinstance(target.value, list) else [target.value]:
@@ -82,6 +83,13 @@ def _rows_of(name: str, key: int, value: Json) -> Iterator[Row]:
             box = _box_of(instance.get("value"))
             if box is not None:
                 yield BOX, key, box, FIRST
+
+
+def _ordered_by(target: Target) -> Json:
+    """Return what `madang.model.query.order` looks at: the first of several languages, if there is one."""
+    if target.shape is Shape.LANGUAGES:
+        return target.value[0] if target.value else None
+    return target.value
 
 
 def _kind_of(target: Target, position: int) -> int:

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Thirty times SIGKILL under load: what was acknowledged is there with its history, and every change is heard of.
+
+The kill comes when a random number of acknowledgements is in, never after a time. The counts that a run prints
+(pytest -s) stand in docs/reference/reliability.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kill_rig import TYPE, Client, Gone, Ledger, Wire, inspect
+
+from madang.store.sqlite.store import SqliteStore
+from madang.testing.receiver import Received, Receiver
+from madang.testing.served import Served, alive, wait_until
+
+KILLS = 30
+PARENT_KILLED_EVERY = 4  # rounds; in the others only the serving child is
+CLIENTS = 8
+ACKNOWLEDGED_UNTIL_KILL = (10, 150)
+SETTLE_S = 20.0
+SEED = 20_260_131
+
+
+class Killed:
+    """A hub that is killed and comes back, with the clients that notice."""
+
+    def __init__(self, folder: Path, chance: random.Random) -> None:
+        self._folder = folder
+        self._chance = chance
+        self._left = 0
+        self.ledger = Ledger(self._acknowledged)
+        self.clients = [Client(number, self.ledger, random.Random(chance.random())) for number in range(CLIENTS)]
+        self.hub = Served.start(folder, "--port", "0", MADANG_ALLOW_PRIVATE_ADDRESSES="1")
+        self.hub.await_ready()
+        self._victims: list[int] = []
+
+    def _acknowledged(self) -> None:
+        self._left -= 1
+        if self._left == 0:
+            for victim in self._victims:
+                os.kill(victim, signal.SIGKILL)
+
+    async def round(self, *, parent: bool) -> None:
+        """Load the hub until it is killed, let it come back, and see what became of what was under way."""
+        self._victims = [self.hub.process.pid, self.hub.child()] if parent else [self.hub.child()]
+        self._left = self._chance.randint(*ACKNOWLEDGED_UNTIL_KILL)
+        before = {id: len(entity.versions) for id, entity in self.ledger.entities.items()}
+        await asyncio.gather(*(client.run(self.hub.url) for client in self.clients))
+        if parent:
+            await self._start_again()
+        wire = Wire(self.hub.url)
+        await _answering(wire)
+        for client in self.clients:
+            await client.look(wire)
+        for id, entity in self.ledger.entities.items():
+            if entity.gone or len(entity.versions) != before.get(id):
+                await inspect(wire, entity)
+        wire.close()
+
+    async def _start_again(self) -> None:
+        child = self._victims[1]
+        wait_until(lambda: not alive(child), "the child outlived its parent")
+        self.hub.end()
+        assert await faults(self._folder) == []
+        port = self.hub.url.rpartition(":")[2]
+        self.hub = Served.start(self._folder, "--port", port, MADANG_ALLOW_PRIVATE_ADDRESSES="1")
+        self.hub.await_ready()
+
+
+async def _answering(wire: Wire) -> None:
+    """Return when the hub answers. Connections that the dead child had taken on break; new ones wait for the next."""
+    while True:
+        try:
+            status, _ = await wire.request("GET", "/health/ready")
+        except Gone:
+            continue
+        assert status == 200
+        return
+
+
+async def faults(folder: Path) -> list[str]:
+    """Return what the store finds wrong with itself."""
+    store = SqliteStore(folder)
+    await store.open()
+    try:
+        return await store.check()
+    finally:
+        await store.close()
+
+
+def listener(heard: set[tuple[str, int]], received: Received) -> int:
+    """Note which versions of which entities a notification tells of."""
+    for entity in received.body["data"]:
+        gone = "deletedAt" in entity
+        heard.add((entity["id"], 0 if gone else entity["n"]["value"]))
+        assert gone or entity["n"]["value"] == entity["twin"]["value"], entity
+    return 200
+
+
+async def test_thirty_kills_lose_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chance = random.Random(SEED)
+    began = time.monotonic()
+    heard: set[tuple[str, int]] = set()
+    killed = Killed(tmp_path / "data", chance)
+    try:
+        async with Receiver(answer=partial(listener, heard)) as receiver:
+            await _subscribe(killed.hub, receiver.url())
+            for number in range(1, KILLS + 1):
+                await killed.round(parent=number % PARENT_KILLED_EVERY == 0)
+            promised = killed.ledger.changes()
+            await receiver.wait_for(lambda _: promised <= heard, timeout_s=SETTLE_S)
+            wire = Wire(killed.hub.url)
+            for entity in killed.ledger.entities.values():
+                await inspect(wire, entity)
+            wire.close()
+            assert killed.hub.stop() == 0
+            assert await faults(tmp_path / "data") == []
+            assert not {id for id, _ in heard} - killed.ledger.entities.keys()
+            counts: dict[str, Any] = {
+                "kills": KILLS,
+                **killed.ledger.requests,
+                "outcome unknown to the client": killed.ledger.unknown,
+                "changes": len(promised),
+                "notifications": len(receiver.received),
+                "seconds": round(time.monotonic() - began),
+            }
+            with capsys.disabled():
+                print(f"\nnothing lost: {counts}")  # noqa: T201
+    finally:
+        killed.hub.end()
+
+
+async def _subscribe(hub: Served, url: str) -> None:
+    wire = Wire(hub.url)
+    body = {
+        "type": "Subscription",
+        "entities": [{"type": TYPE}],
+        "notificationTrigger": ["entityCreated", "attributeCreated", "attributeUpdated", "entityDeleted"],
+        "notification": {"endpoint": {"uri": url, "accept": "application/json"}},
+    }
+    status, answer = await wire.request("POST", "/ngsi-ld/v1/subscriptions", body)
+    assert status == 201, answer
+    wire.close()
