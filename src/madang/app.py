@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from madang.base.settings import Settings
     from madang.core.writer import View
     from madang.store.port import Store
+    from madang.wire.http import Route
 
 _HUB_RECORD: Final = ("hub", "identity")
 _LOG = logging.getLogger("madang")
@@ -53,13 +54,16 @@ class Hub:
 
 
 @contextlib.asynccontextmanager
-async def open_hub(settings: Settings, *, url: str = "", clock: Clock | None = None) -> AsyncIterator[Hub]:
+async def open_hub(
+    settings: Settings, *, url: str = "", clock: Clock | None = None, routes: Iterable[Route] = ()
+) -> AsyncIterator[Hub]:
     """Open everything, in the order in which one thing needs another, and close it in the opposite order.
 
     Args:
         settings: the settings tree.
         url: scheme, host and port under which clients reach the hub, where the settings do not say.
         clock: the machine's clock when None.
+        routes: what a room adds to the application that is not in every hub.
 
     Raises: Conflict: another hub uses the data. Unsupported: a newer version wrote them. StoreFailed.
     """
@@ -123,6 +127,7 @@ async def open_hub(settings: Settings, *, url: str = "", clock: Clock | None = N
         table = [
             *ngsild.routes(core, hub_id=await _hub_id(writer)),
             *mounted("/madang/v1", catalogue.routes(Indexes(store, writer))),
+            *routes,
             *health.routes(madang.__version__, lambda: _faults(store, sweeping)),
         ]
         yield Hub(core, Application(table, echoed=ngsild.ECHOED_HEADERS))

@@ -15,7 +15,9 @@ from madang.base.limits import SNAPSHOT_LIFETIME_S_MAX
 from madang.base.settings import Settings
 from madang.base.times import parse_date_time
 from madang.core import snapshots
+from madang.notify.snapshot_notices import SnapshotNotices
 from madang.testing.client import Client, ClientResponse
+from madang.testing.receiver import Receiver
 
 CARS = {"type": "Query", "entities": [{"type": "Car"}]}
 
@@ -237,7 +239,10 @@ async def test_update(client: SnapshotClient, clock: FixedClock) -> None:
         {"type": "Snapshot", "snapshotQueries": [CARS], "snapshotPriority": True},
         {"type": "Snapshot", "snapshotQueries": [CARS], "snapshotLifetime": "long"},
         {"type": "Snapshot", "snapshotQueries": [CARS], "endpoint": "somewhere"},
+        {"type": "Snapshot", "snapshotQueries": [CARS], "endpoint": "ftp://example.org/"},
         {"type": "Snapshot", "snapshotQueries": [CARS], "receiverInfo": [{"key": "a"}]},
+        {"type": "Snapshot", "snapshotQueries": [CARS], "receiverInfo": [{"key": "a", "value": "b\r\nc: d"}]},
+        {"type": "Snapshot", "snapshotQueries": [CARS], "receiverInfo": [{"key": "Host", "value": "a"}]},
     ],
 )
 async def test_bodies_that_are_no_snapshot(client: SnapshotClient, body: Any) -> None:
@@ -278,25 +283,42 @@ async def test_when_there_are_too_many_the_least_important_goes(
 
 
 async def test_those_who_asked_are_told(tmp_path: Path) -> None:
-    told: list[tuple[str, dict[str, Any]]] = []
-
-    async def tell(tenant: str, snapshot: dict[str, Any], notice: dict[str, Any]) -> None:
-        assert tenant == ""
-        told.append((snapshot["endpoint"], notice))
-
-    async with open_hub(Settings(data=tmp_path)) as hub:
-        hub.core.snapshots._tell = tell
+    async with Receiver() as receiver, open_hub(Settings(data=tmp_path)) as hub:
+        notices = SnapshotNotices(allow_private_addresses=True)
+        hub.core.snapshots.tell_with(notices.tell)
         client = SnapshotClient(hub)
-        await client.post("/entities", json={"id": "urn:car:1", "type": "Car"})
-        snapshot = await create(client, CARS, endpoint="http://example.org/told")
-        await client.delete(f"/snapshots/{snapshot['id']}")
-        await client.settle()
-    (endpoint, filled), (_, gone) = told
-    assert endpoint == "http://example.org/told"
-    assert (filled["type"], filled["snapshotId"], filled["snapshotStatus"]) == (
+        await client.post("/entities", json={"id": "urn:car:1", "type": "Car"}, headers={"NGSILD-Tenant": "two"})
+        body = {
+            "type": "Snapshot",
+            "snapshotQueries": [CARS],
+            "endpoint": receiver.url("/told"),
+            "receiverInfo": [{"key": "X-Key", "value": "secret"}],
+        }
+        tenant = {"NGSILD-Tenant": "two"}
+        location = (await client.post("/snapshots", json=body, headers=tenant)).headers["location"]
+        snapshot = await status(client, location, NGSILD_Tenant="two")
+        await client.delete(location, headers=tenant)
+        filled, gone = await receiver.wait(2)
+        await notices.close()
+    assert filled.path == "/told"
+    assert (filled.headers["X-Key"], filled.headers["NGSILD-Tenant"]) == ("secret", "two")
+    told = filled.body
+    assert (told["type"], told["snapshotId"], told["snapshotStatus"]) == (
         "SnapshotNotification",
         snapshot["id"],
         "success",
     )
-    assert filled["expiresAt"] > filled["notifiedAt"]
-    assert gone["expiresAt"] < gone["notifiedAt"]
+    assert told["expiresAt"] > told["notifiedAt"]
+    assert gone.body["expiresAt"] < gone.body["notifiedAt"]
+
+
+async def test_an_endpoint_that_cannot_be_reached_changes_nothing(tmp_path: Path) -> None:
+    async with open_hub(Settings(data=tmp_path)) as hub:
+        notices = SnapshotNotices(allow_private_addresses=False)
+        hub.core.snapshots.tell_with(notices.tell)
+        client = SnapshotClient(hub)
+        await client.post("/entities", json={"id": "urn:car:1", "type": "Car"})
+        snapshot = await create(client, CARS, endpoint="http://127.0.0.1:9/private")
+        assert snapshot["snapshotStatus"] == "success"
+        await client.settle()
+        await notices.close()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import apsw
 import pytest
 
 from madang.base.errors import Conflict, StoreFailed, Unsupported
-from madang.store.sqlite.store import DATABASE_FILE, SqliteStore
+from madang.store.sqlite.store import DATABASE_FILE, LOCK_FILE, SqliteStore
 from madang.testing.store_contract import Opener, StoreContract, entity, opened
 
 
@@ -34,25 +36,48 @@ async def test_a_second_hub_on_the_folder_is_refused(tmp_path: Path) -> None:
             await second.open()
 
 
-async def test_a_newer_schema_is_refused_and_not_touched(tmp_path: Path) -> None:
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name not in (LOCK_FILE, SHARED_MEMORY)}
+
+
+SHARED_MEMORY = f"{DATABASE_FILE}-shm"  # which SQLite makes anew whenever it opens a database
+
+
+@contextlib.contextmanager
+def changed_by_others(folder: Path, statement: str, *, in_log: bool = False) -> Iterator[None]:
+    """Let another program write the database; `in_log`: it was killed, and what it wrote is in the log beside it."""
+    connection = apsw.Connection(str(folder / DATABASE_FILE))
+    if in_log:
+        connection.pragma("journal_mode", "wal")
+        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    connection.execute(statement)
+    connection.close()
+    before = files_of(folder)
+    assert (f"{DATABASE_FILE}-wal" in before) == in_log
+    yield
+    assert files_of(folder) == before, "what is not ours was touched"
+
+
+@pytest.mark.parametrize("in_log", [False, True])
+async def test_a_newer_schema_is_refused_and_not_touched(tmp_path: Path, *, in_log: bool) -> None:
     async with opened(opener_of(tmp_path)) as hub:
         await hub.create(entity("urn:v:1"))
-    with apsw.Connection(str(tmp_path / DATABASE_FILE)) as connection:
-        connection.pragma("user_version", 9_999)
-    connection.close()
-    with pytest.raises(Unsupported, match="newer version"):
-        await SqliteStore(tmp_path).open()
-    connection = apsw.Connection(str(tmp_path / DATABASE_FILE))
-    assert connection.pragma("user_version") == 9_999
-    connection.close()
+    with changed_by_others(tmp_path, "PRAGMA user_version = 9999", in_log=in_log):
+        with pytest.raises(Unsupported, match="newer version"):
+            await SqliteStore(tmp_path).open()
 
 
-async def test_a_foreign_database_is_refused(tmp_path: Path) -> None:
-    connection = apsw.Connection(str(tmp_path / DATABASE_FILE))
-    connection.execute("CREATE TABLE somebody (else_ TEXT)")
-    connection.close()
-    with pytest.raises(Unsupported, match="not one of Madang"):
-        await SqliteStore(tmp_path).open()
+@pytest.mark.parametrize("in_log", [False, True])
+async def test_a_foreign_database_is_refused_and_not_touched(tmp_path: Path, *, in_log: bool) -> None:
+    with changed_by_others(tmp_path, "CREATE TABLE somebody (else_ TEXT)", in_log=in_log):
+        with pytest.raises(Unsupported, match="not one of Madang"):
+            await SqliteStore(tmp_path).open()
+
+
+async def test_another_programs_number_is_respected(tmp_path: Path) -> None:
+    with changed_by_others(tmp_path, "PRAGMA application_id = 77"):
+        with pytest.raises(Unsupported, match="not one of Madang"):
+            await SqliteStore(tmp_path).open()
 
 
 async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ import pytest
 
 from madang.base.errors import BadRequestData
 from madang.model.jsonld.context import compile_context
+from madang.testing.notifying import pm10, rig, station
 from madang.testing.receiver import Received, Receiver
-from tests.system.notify_rig import pm10, rig, station
 
 SUITE_LINK = '<{}>; rel="http://www.w3.org/ns/json-ld#context"; type="application/ld+json"'
 CORE_URL = "https://uri.etsi.org/ngsi-ld/v1/ngsi-ld-core-context-v1.9.jsonld"
@@ -130,7 +130,8 @@ async def test_equal_values_paused_expired_and_deleted_subscriptions_tell_nothin
         assert len(receiver.received) == 1
 
 
-async def test_a_failure_that_passes_is_tried_again(tmp_path: Path, quick_retries: None) -> None:
+@pytest.mark.usefixtures("quick_retries")
+async def test_a_failure_that_passes_is_tried_again(tmp_path: Path) -> None:
     answers = iter([503, None, 200])
     async with Receiver(lambda _: next(answers)) as receiver, rig(tmp_path) as hub:
         id = await hub.subscribe(receiver.url())
@@ -156,7 +157,8 @@ async def test_a_refusal_is_final(tmp_path: Path, status: int) -> None:
         assert hub.notifier.lag() == 0
 
 
-async def test_a_receiver_that_is_not_there_does_not_hold_up_the_others(tmp_path: Path, quick_retries: None) -> None:
+@pytest.mark.usefixtures("quick_retries")
+async def test_a_receiver_that_is_not_there_does_not_hold_up_the_others(tmp_path: Path) -> None:
     async with Receiver() as receiver, rig(tmp_path) as hub:
         async with Receiver() as gone:
             dead = gone.url()
@@ -169,7 +171,8 @@ async def test_a_receiver_that_is_not_there_does_not_hold_up_the_others(tmp_path
         assert (counters["timesSent"], counters["timesFailed"], counters["status"]) == (1, 1, "failed")
 
 
-async def test_a_slow_receiver_runs_into_the_time_out(tmp_path: Path, quick_retries: None) -> None:
+@pytest.mark.usefixtures("quick_retries")
+async def test_a_slow_receiver_runs_into_the_time_out(tmp_path: Path) -> None:
     waiting = asyncio.Event()
 
     async def silent(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -202,7 +205,8 @@ async def test_a_slow_receiver_runs_into_the_time_out(tmp_path: Path, quick_retr
         (b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 2_000_000, "failed"),
     ],
 )
-async def test_answers_of_all_kinds(tmp_path: Path, quick_retries: None, answer: bytes, status: str) -> None:
+@pytest.mark.usefixtures("quick_retries")
+async def test_answers_of_all_kinds(tmp_path: Path, answer: bytes, status: str) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(answer)

@@ -7,9 +7,9 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from notify_rig import pm10, rig, station
 
 from madang.base.clock import FixedClock
+from madang.testing.notifying import pm10, rig, station
 from madang.testing.receiver import Receiver
 
 ONE = "urn:ngsi-ld:Station:1"
@@ -34,7 +34,7 @@ async def test_after_a_crash_everything_behind_the_bookmark_is_told(tmp_path: Pa
     receiver = Receiver()
     await receiver.start(port)
     async with rig(tmp_path) as hub:
-        await receiver.wait_for(lambda got: {2, 3} <= {one["pm10"]["value"] for r in got for one in r.body["data"]})
+        await receiver.wait_for(lambda _: {2, 3} <= values(receiver))
         await hub.notifier.drain()
         assert hub.notifier.lag() == 0
         assert (await hub.notification_of(id))["status"] == "ok"
@@ -43,6 +43,30 @@ async def test_after_a_crash_everything_behind_the_bookmark_is_told(tmp_path: Pa
         await hub.notifier.drain()
         assert len(receiver.received) == told, "after a stop in good order nothing is told again"
     await receiver.stop()
+
+
+async def test_every_value_is_told_after_a_crash_also_those_that_newer_ones_replaced(tmp_path: Path) -> None:
+    async with Receiver() as receiver:
+        async with rig(tmp_path, close=False) as hub:
+            await hub.create(station(1, 1))
+            await hub.create(station(3, 30))
+            await hub.subscribe(receiver.url(), q="pm10>1")
+            await hub.notifier.abort()
+            for value in range(2, 9):
+                await hub.update(ONE, pm10(value))
+            await hub.create(station(2, 20))
+            for value in (21, 22):
+                await hub.update("urn:ngsi-ld:Station:2", pm10(value))
+            await hub.update("urn:ngsi-ld:Station:3", {"name": {"type": "Property", "value": "Seo"}})
+            for number in (2, 3):
+                await hub.core.provision.delete("", f"urn:ngsi-ld:Station:{number}")
+        assert receiver.received == []
+        async with rig(tmp_path) as hub:
+            await hub.notifier.drain()
+            assert {2, 3, 4, 5, 6, 7, 8, 20, 21, 22, 30} == values(receiver)
+            assert [one["pm10"]["value"] for r in receiver.received for one in r.body["data"] if one["id"] == ONE] == [
+                *range(2, 9)
+            ]
 
 
 async def test_deletions_are_told_after_a_crash(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from typing import Any
 import aiomqtt
 import orjson
 import pytest
-from notify_rig import pm10, rig, station
+
+from madang.testing.notifying import pm10, rig, station
 
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
 pytestmark = pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not installed")
@@ -65,9 +66,9 @@ async def listener(port: int, topic: str, **credentials: Any) -> AsyncIterator[C
 
     async def next_message() -> Any:
         async with asyncio.timeout(10):
-            async for message in client.messages:
-                assert isinstance(message.payload, bytes)
-                return message.qos, orjson.loads(message.payload)
+            message = await anext(client.messages)
+        assert isinstance(message.payload, bytes)
+        return message.qos, orjson.loads(message.payload)
 
     try:
         yield next_message
@@ -115,7 +116,8 @@ async def test_json_ld_has_no_link(tmp_path: Path) -> None:
     assert "@context" in told["body"]["data"][0]
 
 
-async def test_credentials(tmp_path: Path, quick_retries: None) -> None:
+@pytest.mark.usefixtures("quick_retries")
+async def test_credentials(tmp_path: Path) -> None:
     port = free_port()
     with broker(tmp_path, port, password=True):
         async with listener(port, "#", username="madang", password="se:cret") as message, rig(tmp_path) as hub:
@@ -127,7 +129,8 @@ async def test_credentials(tmp_path: Path, quick_retries: None) -> None:
             assert (await hub.notification_of(wrong))["status"] == "failed"
 
 
-async def test_a_broker_that_starts_anew_is_found_again(tmp_path: Path, quick_retries: None) -> None:
+@pytest.mark.usefixtures("quick_retries")
+async def test_a_broker_that_starts_anew_is_found_again(tmp_path: Path) -> None:
     port = free_port()
     async with rig(tmp_path) as hub:
         id = await hub.subscribe(

@@ -11,7 +11,6 @@ import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from query_samples import NAMES, documents, queries
 
 from madang.model.entity import Document, types_of
 from madang.model.query import order
@@ -20,6 +19,7 @@ from madang.model.query.model import EntityQuery
 from madang.store.sqlite import functions
 from madang.store.sqlite.narrow import narrow
 from madang.store.sqlite.value_index import ValueIndex
+from tests.query_samples import NAMES, documents, queries
 
 TABLES = """
     CREATE TABLE entity (
@@ -69,7 +69,9 @@ class Base:
             for name in list(self.index.declared(tenant)):
                 self.index.drop(self.connection, tenant, name)
         left = "SELECT (SELECT count(*) FROM value_number) + (SELECT count(*) FROM value_text) + "
-        left += "(SELECT count(*) FROM value_time) + (SELECT count(*) FROM value_box) + (SELECT count(*) FROM value_place)"
+        left += (
+            "(SELECT count(*) FROM value_time) + (SELECT count(*) FROM value_box) + (SELECT count(*) FROM value_place)"
+        )
         assert self.connection.execute(left).get == 0
 
 
@@ -101,7 +103,7 @@ def check(base: Base, found: list[Document], query: EntityQuery, page: tuple[int
             assert [id for (id,) in rows] == wanted[offset : offset + limit]
             assert base.connection.execute(*narrowed.select("count(*)")).get == len(wanted)
             bodies = base.connection.execute(*narrowed.select("json(e.body)", order=by)).fetchall()
-            assert [orjson.loads(body)["id"] for (body,) in bodies] == wanted
+            assert [orjson.loads(str(body))["id"] for (body,) in bodies] == wanted
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))

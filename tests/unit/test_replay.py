@@ -37,7 +37,7 @@ def test_every_state_is_told_from_the_log(written: list[dict[str, Any]]) -> None
             after, changes = patched, creation_changes(patched)
         else:
             result = patch.replace(before, document, time)
-            after, changes = result.after, tuple(result.changes)
+            after, changes = result.document, tuple(result.changes)
         told = state_after(told, changes, time)
         assert told == after
         assert state_after(None, (Change(Operation.ENTITY_DELETED, ID),), time) is None

@@ -50,6 +50,63 @@ CATALOGUE: Final[dict[str, dict[Language, str]]] = {
         "en": "The data folder {data} cannot be used: {reason}",
         "ko": "데이터 폴더 {data}를 쓸 수 없습니다: {reason}",
     },
+    # demo
+    "demo_begin": {
+        "en": "{city} is being brought to life; the first time takes a little while",
+        "ko": "{city}을(를) 살리는 중입니다. 처음에는 조금 걸립니다",
+    },
+    "demo_reading": {
+        "en": "  reading {source}",
+        "ko": "  {source} 읽는 중",
+    },
+    "demo_loading": {
+        "en": "  {source}: {done:,} of {total:,}",
+        "ko": "  {source}: {total:,}개 가운데 {done:,}개",
+    },
+    "demo_backfilling": {
+        "en": "  history of the day before: hour {done} of {total}",
+        "ko": "  지난 하루의 이력: {total}시간 가운데 {done}시간",
+    },
+    "demo_report": {
+        "en": "{rows:,} rows read: {used:,} used, {quarantined:,} kept apart with a reason in {folder}",
+        "ko": "{rows:,}행을 읽어 {used:,}행을 쓰고 {quarantined:,}행은 까닭과 함께 {folder}에 따로 두었습니다",
+    },
+    "demo_ready": {
+        "en": "{city} is alive at {url} after {seconds:.1f} s (data in {data}; stop with Ctrl+C). Three things to try:",
+        "ko": "{city}이(가) {seconds:.1f}초 만에 {url}에서 살아났습니다(데이터: {data}, 끝내려면 Ctrl+C). 해 볼 것 세 가지:",
+    },
+    "demo_try_1": {
+        "en": "  what lives here:    curl '{url}/ngsi-ld/v1/types'",
+        "ko": "  무엇이 있나:    curl '{url}/ngsi-ld/v1/types'",
+    },
+    "demo_try_2": {
+        "en": "  a signal, now:      curl '{url}/ngsi-ld/v1/entities/urn:ngsi-ld:TrafficSignal:daejeon:553802102'",
+        "ko": "  지금 신호:      curl '{url}/ngsi-ld/v1/entities/urn:ngsi-ld:TrafficSignal:daejeon:553802102'",
+    },
+    "demo_try_3": {
+        "en": "  the air since yesterday: curl '{url}/ngsi-ld/v1/temporal/entities/"
+        "urn:ngsi-ld:AirQualityObserved:daejeon:525141?options=temporalValues&lastN=5'",
+        "ko": "  어제부터의 공기: curl '{url}/ngsi-ld/v1/temporal/entities/"
+        "urn:ngsi-ld:AirQualityObserved:daejeon:525141?options=temporalValues&lastN=5'",
+    },
+    "demo_summary": {
+        "en": "{demo_time}  {entities:,} entities  {changes_per_s:.1f} changes/s  {history_rows:,} history rows  "
+        "{notifications:,} notifications  speed {speed:g}",
+        "ko": "{demo_time}  개체 {entities:,}  초당 변경 {changes_per_s:.1f}  이력 {history_rows:,}행  "
+        "알림 {notifications:,}  배속 {speed:g}",
+    },
+    "demo_stopped": {
+        "en": "The city sleeps; the next start goes on from here.",
+        "ko": "도시가 잠듭니다. 다음에 시작하면 여기서 이어집니다.",
+    },
+    "city_missing": {
+        "en": "There is no city {city!r}: name a folder with a city.toml, or an example such as daejeon",
+        "ko": "도시 {city!r}가 없습니다. city.toml이 있는 폴더나 daejeon 같은 예시를 적으세요",
+    },
+    "city_invalid": {
+        "en": "The city {city} cannot be played: {reason}",
+        "ko": "도시 {city}를 재생할 수 없습니다: {reason}",
+    },
     # settings
     "setting_invalid": {
         "en": "{where} {value!r} is not valid: {reason}",

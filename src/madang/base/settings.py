@@ -82,6 +82,9 @@ class Settings:
     speed: float = field(
         default=1.0, metadata=_about(_positive, "how fast the demo city's days go by", unit="times real time")
     )
+    city: str = field(
+        default="daejeon", metadata=_about(_text, "what the demo plays: a city folder, or the name of an example")
+    )
     allow_private_addresses: bool = field(
         default=False,
         metadata=_about(_switch, "fetch @contexts from, and notify to, private and loopback addresses"),

@@ -19,6 +19,7 @@ from madang.cli.exit_codes import EXIT_REFUSED
 # command that is called is imported, so that each starts quickly.
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "serve": ("madang.cli.serve", "run the hub"),
+    "demo": ("madang.cli.demo", "a city that lives: recorded data played back in a hub of its own"),
     "doctor": ("madang.cli.doctor", "say what is wrong with this installation"),
 }
 

@@ -116,6 +116,8 @@ class Discovery:
             _add(summary.attribute_types, use.attribute_type)
             for name in use.types:
                 _add(summary.type_names, name)
+        for summary in summaries.values():
+            summary.type_names.sort()
         return list(summaries.values())
 
     async def attribute(self, tenant: str, name: str) -> AttributeSummary:

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from madang.base.errors import InvalidRequest, NotFound, TenantNotFound
-from madang.base.limits import TEMPORAL_INSTANCES_PER_ATTRIBUTE_MAX
+from madang.base.errors import InvalidRequest, NotFound, TenantNotFound, TooManyResults
+from madang.base.limits import TEMPORAL_INSTANCES_PER_ATTRIBUTE_MAX, TEMPORAL_PERIODS_MAX
 from madang.base.times import format_date_time, try_date_time
 from madang.model.change import Change, Operation
 from madang.model.entity import Document, Instance, as_list, attributes_of, one_or_list, types_of
@@ -91,10 +91,15 @@ class History:
 
         Raises:
             InvalidRequest: an attribute that was asked for is eligible for none of the methods (clause 5.7.4.4).
-            TenantNotFound.
+            TooManyResults: the periods are too short for so long a time. TenantNotFound.
         """
         self._check_tenant(tenant)
         found = await self._store.history_aggregate(tenant, ids, reading, aggregation)
+        if _periods(found) > TEMPORAL_PERIODS_MAX:
+            raise TooManyResults(
+                f"The answer would have more than {TEMPORAL_PERIODS_MAX} values; ask for longer periods or less time",
+                where="aggrPeriodDuration",
+            )
         for name in reading.attributes or ():
             series = [each for evolution in found for each in evolution.attributes.get(name, ())]
             if series and not any(each.result for each in series):
@@ -272,6 +277,11 @@ class History:
             view.log(id, [Change(Operation.HISTORY_DELETED, id, value=told)])
 
         await self._writer.write(tenant, [id], decide)
+
+
+def _periods(found: Sequence[AggregatedEvolution]) -> int:
+    series = [each for evolution in found for some in evolution.attributes.values() for each in some]
+    return sum(len(periods) for each in series for periods in each.result.values())
 
 
 def _added(id: str, document: Document, now: str, *, scope: object) -> list[Change]:

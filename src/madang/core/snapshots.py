@@ -70,7 +70,6 @@ class Snapshots:
     `data` copies into namespaces.
 
     Args:
-        tell: delivers SnapshotNotifications (clause 5.16.6); without it none are sent.
         forget: called with a namespace when it is removed, for what others keep about tenants.
     """
 
@@ -81,7 +80,6 @@ class Snapshots:
         writer: Writer,
         consumption: Consumption,
         *,
-        tell: Tell | None = None,
         forget: Sequence[Callable[[str], object]] = (),
     ) -> None:
         self._store = store
@@ -89,7 +87,7 @@ class Snapshots:
         self._writer = writer
         self._consumption = consumption
         self.data = SnapshotData(store, writer, consumption, History(store, writer, clock))
-        self._tell = tell
+        self._tell: Tell | None = None
         self._forget = (consumption.forget_tenant, *forget)
         self._snapshots: dict[tuple[str, str], Snapshot] = {}
         self._origins: dict[str, tuple[str, str]] = {}
@@ -113,6 +111,10 @@ class Snapshots:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def tell_with(self, tell: Tell) -> None:
+        """Have SnapshotNotifications (clause 5.16.6) delivered by this; without it none are sent."""
+        self._tell = tell
 
     async def settle(self) -> None:
         """Return when no snapshot is being filled, removed or told about."""
@@ -353,6 +355,9 @@ async def _run(source: Source, namespace: str) -> dict[str, Json]:
         return {"resultStatus": "success" if await source(namespace) else "empty"}
     except HubError as error:
         return {"resultStatus": "failure", "problemDetails": {"title": error.title, "detail": error.detail}}
+    except Exception:  # noqa: BLE001 (whatever it is, the snapshot must not stay unfinished)
+        _LOG.exception("a query of a snapshot failed")
+        return {"resultStatus": "failure", "problemDetails": {"title": HubError.title}}
 
 
 async def _logged(work: Awaitable[None]) -> None:
@@ -360,3 +365,5 @@ async def _logged(work: Awaitable[None]) -> None:
         await work
     except HubError as error:
         _LOG.warning("work on a snapshot stopped: %s", error.detail)
+    except Exception:  # noqa: BLE001 (nobody waits for this work, so its fault is told here)
+        _LOG.exception("work on a snapshot failed")

@@ -44,7 +44,7 @@ def entity_of(row: Row, source: Source, rule: EntityRule, bounds: tuple[float, .
         type = dict(rule.types).get(word, "")
         if not type:
             raise Unfit(f"{rule.type_column} is none of {', '.join(dict(rule.types))}", column=rule.type_column, value=word)
-    data: dict[str, Any] = {"id": filled(rule.id, row).replace("{type}", type), "type": type}
+    data: dict[str, Any] = {"id": filled(rule.id.replace("{type}", type), row), "type": type}
     for attribute in rule.attributes:
         value = attribute_value(row, attribute)
         if value is not None:
@@ -111,7 +111,7 @@ def _place(data: dict[str, Any], row: Row, rule: PositionRule, bounds: tuple[flo
         if rule.geometry:
             geometry = row.get(GEOMETRY)
             if not isinstance(geometry, dict):
-                raise Unfit("no position: the feature has no geometry", column=GEOMETRY)
+                raise Unfit("no position: the source has none", column=GEOMETRY)
         else:
             geometry = {"type": "Point", "coordinates": position_of(row, rule.latitude, rule.longitude, bounds)}
     except Unfit as unfit:

@@ -42,13 +42,13 @@ class Quarantine:
         self.report = report
         self._file = file
 
-    def put(self, unfit: Unfit, row: Row) -> None:
-        """Keep a row with its reason."""
+    def put(self, unfit: Unfit, row: Row, number: int | None = None) -> None:
+        """Keep a row with its reason; its number is that of the row read last, where none is given."""
         self.report.quarantined[unfit.reason] += 1
         if self._file is not None:
             line = {
                 "source": self.report.source,
-                "row": self.report.rows,
+                "row": self.report.rows if number is None else number,
                 "reason": unfit.reason,
                 "column": unfit.column,
                 "cells": {name: _short(value) for name, value in row.items() if _is_plain(value)},

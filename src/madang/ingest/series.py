@@ -7,7 +7,7 @@ import math
 import statistics
 from array import array
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -100,13 +100,15 @@ class SeriesReader:
         self._rejects = rejects
         self._known = known
         self._numbers: dict[str, int] = {}
-        self._cells: dict[int, dict[int, list[list[float]]]] = {}
+        self._cells: dict[int, dict[int, list[tuple[float, ...]]]] = {}
 
-    def read(self, rows: Iterable[Row], quarantine: Quarantine) -> Series:
-        """Return the series of a table."""
+    def read(self, rows: Iterable[Row], quarantine: Quarantine, see: Callable[[Row], None] | None = None) -> Series:
+        """Return the series of a table; `see` is shown every row, whether it fits or not."""
         report = quarantine.report
         for row in rows:
             report.rows += 1
+            if see is not None:
+                see(row)
             try:
                 self._add(row)
             except Unfit as unfit:
@@ -131,10 +133,8 @@ class SeriesReader:
         windows = self._cells.setdefault(time_s, {})
         if number in windows and not rule.window_s:
             raise Unfit("the same thing has another row at that time", value=id)
-        cells = windows.setdefault(number, [[] for _ in rule.attributes])
-        for cell, value in zip(cells, values, strict=True):
-            if value is not None:
-                cell.append(float(value))
+        cells = tuple(_NOTHING if value is None else float(value) for value in values)
+        windows.setdefault(number, []).append(cells)
 
     def _made(self) -> Series:
         rules = self._rule.attributes
@@ -143,20 +143,19 @@ class SeriesReader:
         for time_s in sorted(self._cells):
             row = array("d", [_NOTHING] * (width * len(self._numbers)))
             for number, cells in self._cells.pop(time_s).items():
-                for place, (rule, cell) in enumerate(zip(rules, cells, strict=True)):
-                    row[number * width + place] = _together(rule, cell)
+                for place, rule in enumerate(rules):
+                    row[number * width + place] = _together(rule, [each[place] for each in cells])
             series.times_s.append(time_s)
             series.values.append(row)
         return series
 
 
-def _together(rule: AttributeRule, values: list[float]) -> float:
+def _together(rule: AttributeRule, cells: list[float]) -> float:
+    values = [value for value in cells if not math.isnan(value)]
     if not values:
         return _NOTHING
     if rule.aggregate == "count":
         return len(values)
     if rule.aggregate == "median":
         return statistics.median(values)
-    return statistics.fmean(values)
-
-
+    return values[0] if len(values) == 1 else statistics.fmean(values)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Format = Literal["csv", "xlsx", "json", "geojson", "signal-plan"]
 FORMATS: Final = ("csv", "xlsx", "json", "geojson", "signal-plan")
 AGGREGATES: Final = ("", "median", "mean", "count")
-ORIGINS: Final = ("", "recorded, played back", "recorded plan", "profile of another city", "generated")
+ORIGINS: Final = ("", "recorded", "recorded, played back", "recorded plan", "profile of another city", "generated")
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,15 @@ def replace(before: Document, document: Document, now: str) -> Patched:
     for name, value in document.items():
         if name in ENTITY_MEMBERS:
             continue
-        old = _by_dataset(before.get(name))
+        updated.append(name)
+        existing = before.get(name)
+        if type(value) is dict and type(existing) is dict:
+            dataset = value.get("datasetId")
+            if existing.get("datasetId") == dataset:  # the commonest case: one instance before and after
+                after[name] = stamped = _stamped(value, now, now)
+                changes.append(Change(_UPDATED, id, name, dataset, _observed_us(value), stamped, existing))
+                continue
+        old = _by_dataset(existing)
         instances = []
         for instance in value if type(value) is list else [value]:
             stamped = _stamped(instance, now, now)
@@ -111,7 +119,6 @@ def replace(before: Document, document: Document, now: str) -> Patched:
             changes.append(_written(id, name, old.pop(stamped.get("datasetId"), None), stamped))
         changes += [_deleted(id, name, instance, now) for instance in old.values()]
         after[name] = one_or_list(instances)
-        updated.append(name)
     for name, value in before.items():
         if name not in ENTITY_MEMBERS and name not in document:
             changes += [_deleted(id, name, instance, now) for instance in as_list(value)]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, cast
 
 from madang.base.errors import BadRequestData, NotFound
-from madang.base.limits import QUERY_PLAN_CHARACTERS_MAX, QUERY_PLANS_MAX
+from madang.base.limits import QUERY_PLAN_CHARACTERS_MAX, QUERY_PLAN_CONTEXTS_MAX, QUERY_PLANS_MAX
 from madang.core.linked import Join, LinkedEntities, View
 from madang.model.entity import types_of
 from madang.model.jsonld.expand import check_uri
@@ -86,7 +86,7 @@ class ConsumptionFace:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._consumption = core.consumption
-        self._plans: dict[tuple[object, ...], _Plan] = {}
+        self._plans: dict[Context, dict[tuple[object, ...], _Plan]] = {}
 
         def context_of(tenant: str, link: str) -> object | None:
             url = linked_context(link)
@@ -161,8 +161,14 @@ class ConsumptionFace:
         context = await link_context(request, self._core, tenant)
         text = request.query_string
         # The context itself, not its key: equal maps may have come from different places, which an answer names.
-        key = (allowed is _QUERY_PARAMETERS, text, request.header("accept"), request.header("prefer"), context)
-        plan = self._plans.get(key)
+        plans = self._plans.get(context)
+        if plans is None:
+            plans = self._plans[context] = {}
+            # Plans keep their contexts in memory, so there are few of these.
+            if len(self._plans) > QUERY_PLAN_CONTEXTS_MAX:
+                del self._plans[next(iter(self._plans))]
+        key = (allowed is _QUERY_PARAMETERS, text, request.header("accept"), request.header("prefer"))
+        plan = plans.get(key)
         if plan is None:
             media = negotiate(request, _OFFERED)
             parameters = Parameters.read(request, allowed)
@@ -171,9 +177,9 @@ class ConsumptionFace:
                 parsed.require_narrow()
             plan = _planned(request, parameters, media, context, parsed)
             if len(text) <= QUERY_PLAN_CHARACTERS_MAX:
-                if len(self._plans) >= QUERY_PLANS_MAX:
-                    del self._plans[next(iter(self._plans))]
-                self._plans[key] = plan
+                if len(plans) >= QUERY_PLANS_MAX:
+                    del plans[next(iter(plans))]
+                plans[key] = plan
         return plan
 
     # ---------------------------------------------------------------- giving answers

@@ -73,6 +73,8 @@ __all__ = [
 API_ROOT: Final = "/ngsi-ld/v1"
 CONTEXT_RELATION: Final = "http://www.w3.org/ns/json-ld#context"
 TENANT_CHARACTERS_MAX: Final = 256
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"{}[]"))
+_FLAT_ROUNDS: Final = JSON_DEPTH_MAX // 2  # a round takes away at most two levels
 
 Header: TypeAlias = tuple[str, str]
 
@@ -158,8 +160,8 @@ def parse_json(body: bytes) -> Json:
         data = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise InvalidRequest(f"The body is not JSON: {error}") from error
-    # Each level takes a bracket, so a body with few of them needs no look.
-    if body.count(b"{") + body.count(b"[") > JSON_DEPTH_MAX and _deeper_than(data, JSON_DEPTH_MAX):
+    # Each level takes a bracket, so a body with few of them needs no look, nor one whose brackets soon pair off.
+    if body.count(b"{") + body.count(b"[") > JSON_DEPTH_MAX and not _surely_flat(body) and _deeper_than(data, JSON_DEPTH_MAX):
         raise InvalidRequest(f"The body is nested more deeply than the {JSON_DEPTH_MAX} levels this hub reads")
     return data
 
@@ -226,6 +228,19 @@ async def _embedded_or_error(data: Json, core: Core, tenant: str) -> tuple[Json,
         return await _embedded(data, core, tenant)
     except HubError as error:
         return data, error
+
+
+def _surely_flat(body: bytes) -> bool:
+    """Tell whether the brackets of a body pair off within a few rounds, which bounds its depth; quick for large bodies.
+
+    Brackets inside texts may spoil this; then the answer is False and the value itself is looked at.
+    """
+    brackets = body.translate(None, delete=_NO_BRACKETS)
+    for _ in range(_FLAT_ROUNDS):
+        brackets = brackets.replace(b"{}", b"").replace(b"[]", b"")
+        if not brackets:
+            return True
+    return False
 
 
 def _deeper_than(data: Json, levels: int) -> bool:

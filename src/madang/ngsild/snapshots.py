@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from madang.base.errors import BadRequestData, NotFound
-from madang.base.limits import SNAPSHOT_QUERIES_MAX
+from madang.base.limits import SNAPSHOT_QUERIES_MAX, SNAPSHOT_RECEIVER_PAIRS_MAX
+from madang.core.addresses import split_url
 from madang.core.snapshots import Draft
 from madang.model.entity import NGSI_LD_NULL, Json
 from madang.model.jsonld.expand import check_uri
@@ -46,6 +48,10 @@ _MEMBERS: Final = frozenset(
     }
 )
 _PRIORITIES: Final = range(1, 11)
+# RFC 9110 clauses 5.1 and 5.5; what frames the message itself is not for others to set.
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}", re.ASCII)
+_HEADER_VALUE: Final = re.compile(r"[ -~]{0,4000}", re.ASCII)
+_FRAMING: Final = frozenset({"host", "content-length", "content-type", "transfer-encoding", "connection"})
 
 
 def routes(core: Core) -> list[Route]:
@@ -216,7 +222,7 @@ def _check_id(value: Json) -> None:
 
 
 def _check_endpoint(value: Json) -> None:
-    check_uri(value, "/endpoint")
+    split_url(value, where="/endpoint")
 
 
 def _check_lifetime(value: Json) -> None:
@@ -224,14 +230,20 @@ def _check_lifetime(value: Json) -> None:
 
 
 def _check_receiver(value: Json) -> None:
-    fits = isinstance(value, list) and all(
-        isinstance(item, dict) and isinstance(item.get("key"), str) and isinstance(item.get("value"), str)
-        for item in value
-    )
+    fits = isinstance(value, list) and len(value) <= SNAPSHOT_RECEIVER_PAIRS_MAX and all(map(_is_header, value))
     if not fits:
         raise BadRequestData(
-            "receiverInfo has to be an array of objects with a key and a value, both texts", where="/receiverInfo"
+            f"receiverInfo has to be an array of up to {SNAPSHOT_RECEIVER_PAIRS_MAX} objects with a key and a value, "
+            "which have to be the name and the value of an HTTP header",
+            where="/receiverInfo",
         )
+
+
+def _is_header(pair: Json) -> bool:
+    key, value = (pair.get("key"), pair.get("value")) if isinstance(pair, dict) else (None, None)
+    if not isinstance(key, str) or not isinstance(value, str) or key.lower() in _FRAMING:
+        return False
+    return _HEADER_NAME.fullmatch(key) is not None and _HEADER_VALUE.fullmatch(value) is not None
 
 
 _CHECKS: Final[dict[str, Callable[[Json], None]]] = {

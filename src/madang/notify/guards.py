@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Subscriptions shelved by one condition that their q cannot do without, so that most of them need not be looked at.
 
-A guard is taken from a term of q that every match must fulfil: `name=="Yuseong"` or `pm10>80`. It may let through what q
-then refuses, but never the other way round.
+A guard is taken from a term of q that every match must fulfil: `name=="Yuseong"` or `pm10>80`. It may let through what
+q then refuses, but never the other way round.
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final, TypeAlias
 
-from madang.model.query import regex
 from madang.model.query.model import EntitySelector
 from madang.model.subscription import (
     ATTRIBUTE_CREATED,
@@ -19,6 +18,7 @@ from madang.model.subscription import (
 )
 from madang.model.subscription_matching import Delta
 from madang.notify.guards import Found, Shelf
+from madang.notify.patterns import Patterns
 
 Key: TypeAlias = tuple[str, str]  # tenant, id
 Slot: TypeAlias = tuple[str, str | None]  # kind of change, watched attribute (None: any)
@@ -33,7 +33,7 @@ class _Bucket:
 
     def __init__(self) -> None:
         self.slots: dict[Slot, Shelf] = {}
-        self.patterns: dict[str, tuple[regex.Pattern, _Bucket]] = {}
+        self.patterns: Patterns[_Bucket] = Patterns()
 
     def add(self, subscription: Subscription) -> None:
         for slot in _slots(subscription):
@@ -53,15 +53,15 @@ class _Bucket:
             there = mine.get(slot)
             if there is not None:
                 there.collect(document, found)
-        for pattern, bucket in self.patterns.values():
-            if regex.found(pattern, delta.commit.entity):
-                bucket.collect(slots, delta, found)
+        for bucket in self.patterns.found_in(delta.commit.entity):
+            bucket.collect(slots, delta, found)
 
     def by_pattern(self, text: str) -> _Bucket:
         known = self.patterns.get(text)
         if known is None:
-            self.patterns[text] = known = (regex.compile(text, "idPattern"), _Bucket())
-        return known[1]
+            known = _Bucket()
+            self.patterns.put(text, known)
+        return known
 
     @property
     def empty(self) -> bool:
@@ -93,14 +93,13 @@ class _Tenant:
                 inner = bucket.by_pattern(pattern)
                 inner.remove(subscription)
                 if inner.empty:
-                    del bucket.patterns[pattern]
+                    bucket.patterns.remove(pattern)
             if bucket.empty:
                 del self.buckets[place]
 
     def candidates(self, delta: Delta) -> Found:
         found: Found = {}
         buckets = self.buckets
-        id = delta.commit.entity
         slots = _slots_of(delta)
         bucket = buckets.get(("", ""))
         if bucket is not None:

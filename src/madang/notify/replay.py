@@ -11,6 +11,9 @@ from madang.base.times import format_date_time
 from madang.model.change import Change, EntityCommit, Operation, StoredChange
 from madang.model.entity import Document, one_or_list
 from madang.model.replay import creates, state_after
+from madang.model.temporal.evolution import is_tombstone
+from madang.model.temporal.history import HistoryReading
+from madang.model.temporal.query import Window
 
 if TYPE_CHECKING:
     from madang.store.port import Store
@@ -65,6 +68,8 @@ async def _commits(store: Store, rows: Sequence[StoredChange]) -> list[EntityCom
         key = (group[0].tenant, group[0].change.entity)
         changes = tuple([await _with_types(store, row) for row in group])
         before = documents.get(key)
+        if before is None and key not in documents and not creates(changes):
+            before = await _past(store, group[0])
         after = state_after(before, changes, format_date_time(group[0].time_us))
         if creates(changes):
             exact.add(key)
@@ -83,6 +88,21 @@ async def _commits(store: Store, rows: Sequence[StoredChange]) -> list[EntityCom
         )
         documents[key] = after
     return found
+
+
+async def _past(store: Store, row: StoredChange) -> Document | None:
+    """Return what an entity that is gone by now was just before a change, as its history tells it."""
+    reading = HistoryReading(Window(), now=format_date_time(row.time_us))
+    for evolution in (await store.history_read(row.tenant, [row.change.entity], reading)).evolutions:
+        document: Document = {"id": evolution.id, "type": one_or_list(evolution.types)}
+        for name, instances in evolution.attributes.items():
+            earlier = sorted((one for one in instances if one.sequence < row.sequence), key=lambda one: one.sequence)
+            latest = {one.value.get("datasetId"): one.value for one in earlier}
+            there = [value for value in latest.values() if not is_tombstone(value)]
+            if there:
+                document[name] = one_or_list(sorted(there, key=lambda value: value.get("datasetId") or ""))
+        return document
+    return None
 
 
 async def _with_types(store: Store, row: StoredChange) -> Change:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A receiver of notifications on the loopback address, for tests: it answers what it is told to and keeps what it got."""
+"""A receiver of notifications on the loopback address, for tests: answers as it is told, keeps what it got."""
 
 from __future__ import annotations
 

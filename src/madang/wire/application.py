@@ -57,7 +57,7 @@ class Application:
             response = unexpected(error)
         for name in self._echoed:
             value = request.header(name)
-            if value is not None and value.isascii():
+            if value is not None and value.isascii() and value.isprintable():
                 response.headers = [*response.headers, (name, value)]
         return response
 

@@ -179,29 +179,25 @@ class _Source:
 
 
 def _flatten(data: dict[str, Json], where: str) -> dict[str, Json]:
-    """Give the members of geoQ and ordering the names of the URL parameters."""
-    values = {name: value for name, value in data.items() if value is not None}
-    for name, renamed in (
-        ("geoQ", {member: member for member in _GEO_PARAMETERS}),
-        ("ordering", _ORDERING),
-    ):
+    """Give the members of geoQ and ordering the names of the URL parameters, which the body itself does not have."""
+    url_only = {"local", *_GEO_PARAMETERS, *_ORDERING.values()}
+    values = {name: value for name, value in data.items() if value is not None and name not in url_only}
+    for name, renamed in (("geoQ", dict(zip(_GEO_PARAMETERS, _GEO_PARAMETERS, strict=True))), ("ordering", _ORDERING)):
         inner = values.pop(name, None)
         if inner is None:
             continue
-        if not isinstance(inner, dict):
-            raise BadRequestData(f"{name} is {inner!r:.60}; allowed is a JSON object", where=f"{where}/{name}")
-        for member in renamed.values():
-            values.pop(member, None)
+        if not isinstance(inner, dict) or not inner:
+            raise BadRequestData(
+                f"{name} is {inner!r:.60}; allowed is a JSON object with members", where=f"{where}/{name}"
+            )
         for member, parameter in renamed.items():
             if inner.get(member) is not None:
                 values[parameter] = inner[member]
-        if name == "geoQ" and not inner:
-            raise BadRequestData("geoQ is empty; allowed is a geoquery", where=f"{where}/geoQ")
-        if name == "ordering" and "coordinates" in inner and not isinstance(inner["coordinates"], list):
-            raise BadRequestData(
-                "The coordinates of ordering are no array; allowed is for example [8,40]",
-                where=f"{where}/ordering/coordinates",
-            )
+    if not isinstance(values.get("orderFrom", []), list):
+        raise BadRequestData(
+            "The coordinates of ordering are no array; allowed is for example [8,40]",
+            where=f"{where}/ordering/coordinates",
+        )
     return values
 
 

@@ -145,12 +145,25 @@ def _plain(value: Json) -> tuple[Kind, Any, Json]:
 # ---------------------------------------------------------------------- periods
 
 
-def period(span: Span, duration: Duration, index: int) -> list[Json]:
-    """Return the start and the end of a period as DateTime texts."""
-    if duration.whole:
-        return [format_date_time(span.origin_us), format_date_time(span.end_us)]
-    start_us = period_start_us(span.origin_us, duration, index)
-    return [format_date_time(start_us), format_date_time(period_start_us(span.origin_us, duration, index + 1))]
+class _Periods:
+    """Gives periods their start and end as DateTime texts; the end of one is often the start of the next."""
+
+    def __init__(self, span: Span, duration: Duration) -> None:
+        self._span = span
+        self._duration = duration
+        self._index = -1
+        self._end = ""
+
+    def bounds(self, index: int) -> list[Json]:
+        span, duration = self._span, self._duration
+        if duration.whole:
+            return [format_date_time(span.origin_us), format_date_time(span.end_us)]
+        start = self._end
+        if index != self._index:
+            start = format_date_time(period_start_us(span.origin_us, duration, index))
+        self._index = index + 1
+        self._end = format_date_time(period_start_us(span.origin_us, duration, index + 1))
+        return [start, self._end]
 
 
 def eligible(kinds: Iterable[Kind], methods: Sequence[str]) -> list[str]:
@@ -171,8 +184,9 @@ def aggregate(points: Sequence[Point], aggregation: Aggregation, span: Span) -> 
         index = 0 if aggregation.duration.whole else period_index(span.origin_us, aggregation.duration, each.moment_us)
         periods.setdefault(index, []).append(each)
     result: Result = {method: [] for method in methods}
+    named = _Periods(span, aggregation.duration)
     for index in sorted(periods):
-        bounds = period(span, aggregation.duration, index)
+        bounds = named.bounds(index)
         for method in methods:
             chosen = _chosen(periods[index], method)
             if chosen:
@@ -183,8 +197,9 @@ def aggregate(points: Sequence[Point], aggregation: Aggregation, span: Span) -> 
 def from_buckets(buckets: Sequence[NumberBucket], aggregation: Aggregation, span: Span) -> Result:
     """Return the aggregated values of an attribute that has nothing but numbers, from what a store found out."""
     result: Result = {method: [] for method in aggregation.methods}
+    named = _Periods(span, aggregation.duration)
     for bucket in buckets:
-        bounds = period(span, aggregation.duration, bucket.index)
+        bounds = named.bounds(bucket.index)
         found = {
             "avg": _finite(bucket.average),
             "distinctCount": bucket.distinct,

@@ -17,7 +17,7 @@ from madang.model.temporal.aggregation import Kind, NumberBucket, Point, Span
 from madang.model.temporal.duration import Duration, period_index, period_start_us
 from madang.model.temporal.evolution import Interval
 from madang.model.temporal.query import Window
-from madang.store.sqlite.history_reading import in_window, moment_of
+from madang.store.sqlite.history_reading import OBSERVED, Condition, in_window, moment_of, narrow
 
 # Up to so many periods are read one by one, which needs no sorting.
 _STEPS_MAX = 500
@@ -34,19 +34,30 @@ class NumberReader:
         self._execute = connection.execute
         if window.free and self._all_observed(entity, attribute):
             window = Window(named=True)  # says the same, and the index alone has all that is needed
-        inside = in_window(window)
+        self._window = window
         self._moment = moment_of(window)
-        self._from = f"FROM change c WHERE c.entity = ? AND c.attribute = ? AND c.hidden = 0 AND {inside.sql}"
+        self._of = (entity, attribute)
+        self._where = "c.entity = ? AND c.attribute = ? AND c.hidden = 0"
         if window.free or window.time_property != "observedAt":
-            self._from += f" AND c.operation <> {int(Operation.ATTRIBUTE_DELETED)}"
-        self._parameters = (entity, attribute, *inside.parameters)
+            self._where += f" AND c.operation <> {int(Operation.ATTRIBUTE_DELETED)}"
+        self._from, self._parameters = self._rows()
+
+    def _rows(self, part: Interval = (None, None)) -> Condition:
+        """Return FROM and WHERE for the rows of the window, or of a part of it.
+
+        SQLite starts at one lower bound only, so the two of window and part must be one.
+        """
+        window = self._window
+        narrowed = narrow((window.start_us, window.end_us), part) or (0, 0)
+        inside = in_window(window, narrowed)
+        return Condition(f"FROM change c WHERE {self._where} AND {inside.sql}", (*self._of, *inside.parameters))
 
     def _all_observed(self, entity: int, attribute: int) -> bool:
         sql = "SELECT 1 FROM change WHERE entity = ? AND attribute = ? AND hidden = 0 AND observed_us IS NULL LIMIT 1"
         return self._execute(sql, (entity, attribute)).get is None
 
     def datasets(self) -> list[int | None] | None:
-        """Return the datasets (keys) of the series, none when there is no row; None when some row is no plain number."""
+        """Return the datasets (keys) of the series, none without rows; None when some row is no plain number."""
         odd = f"SELECT 1 {self._from} AND (c.number IS NULL OR c.dataset IS NOT NULL) LIMIT 1"
         if self._execute(odd, self._parameters).get is None:
             return [None] if self._execute(f"SELECT 1 {self._from} LIMIT 1", self._parameters).get else []
@@ -67,26 +78,34 @@ class NumberReader:
     ) -> list[NumberBucket]:
         """Return each period that has numbers; `more` are points of the series that have no rows of their own."""
         if duration.whole:
-            found = self._whole(dataset, 0, methods, "")
-        elif duration.months or (span.end_us - span.origin_us) // duration.microseconds <= _STEPS_MAX:
+            found = self._whole(dataset, 0, methods)
+        elif duration.months or self._are_few(span, duration):
             found = self._by_steps(dataset, span, duration, methods)
         else:
             found = self._by_groups(dataset, span, duration, methods)
         return self._with(found, more, dataset, span, duration) if more else found
 
-    def _whole(self, dataset: int | None, index: int, methods: Sequence[str], bound: str) -> list[NumberBucket]:
-        """Return the numbers inside `bound` as one period."""
-        where = f"{self._from} AND c.dataset IS ?{bound}"
-        sql = f"SELECT {_columns(methods)} {where}"
-        rows: list[Any] = self._execute(sql, (*self._parameters, dataset)).fetchall()
-        count, low, high, mean, total, squares, distinct = rows[0]
+    def _are_few(self, span: Span, duration: Duration) -> bool:
+        # Only the index knows where a period starts; without it each step would look at every row.
+        indexed = self._moment == OBSERVED
+        return indexed and (span.end_us - span.origin_us) // duration.microseconds <= _STEPS_MAX
+
+    def _whole(
+        self, dataset: int | None, index: int, methods: Sequence[str], part: Interval = (None, None)
+    ) -> list[NumberBucket]:
+        """Return the numbers of a part of the window as one period."""
+        rows, parameters = self._rows(part)
+        found: list[Any] = self._execute(
+            f"SELECT {_columns(methods)} {rows} AND c.dataset IS ?", (*parameters, dataset)
+        ).fetchall()
+        count, low, high, mean, total, squares, distinct = found[0]
         if not count:
             return []
         deviation = None
         if "stddev" in methods:
             # A second look at the numbers: with squares of sums digits would cancel out.
-            sql = f"SELECT sqrt(avg((c.number - ?) * (c.number - ?))) {where}"
-            deviation = self._execute(sql, (mean, mean, *self._parameters, dataset)).get
+            sql = f"SELECT sqrt(avg((c.number - ?) * (c.number - ?))) {rows} AND c.dataset IS ?"
+            deviation = self._execute(sql, (mean, mean, *parameters, dataset)).get
         return [NumberBucket(index, count, low, high, mean, total, squares, deviation, distinct)]
 
     def _by_steps(
@@ -94,15 +113,19 @@ class NumberReader:
     ) -> list[NumberBucket]:
         """Go from period to period that has a number: months differ in length, and few periods need no sorting."""
         found: list[NumberBucket] = []
-        sql = f"SELECT min({self._moment}) {self._from} AND c.dataset IS ? AND {self._moment} >= ?"
-        moment_us = self._execute(sql, (*self._parameters, dataset, span.origin_us)).get
+        moment_us = self._first_from(span.origin_us, dataset)
         while moment_us is not None:
             index = period_index(span.origin_us, duration, moment_us)
             start_us, end_us = _bounds(span, duration, index)
-            bound = f" AND {self._moment} >= {start_us} AND {self._moment} < {end_us}"
-            found += self._whole(dataset, index, methods, bound)
-            moment_us = self._execute(sql, (*self._parameters, dataset, end_us)).get if end_us > moment_us else None
+            found += self._whole(dataset, index, methods, (start_us, end_us))
+            moment_us = self._first_from(end_us, dataset) if end_us > moment_us else None
         return found
+
+    def _first_from(self, start_us: int, dataset: int | None) -> int | None:
+        rows, parameters = self._rows((start_us, None))
+        sql = f"SELECT min({self._moment}) {rows} AND c.dataset IS ?"
+        first: int | None = self._execute(sql, (*parameters, dataset)).get
+        return first
 
     def _by_groups(
         self, dataset: int | None, span: Span, duration: Duration, methods: Sequence[str]
@@ -154,11 +177,10 @@ class NumberReader:
         return [merged[index] for index in sorted(merged)]
 
     def _has(self, number: float, dataset: int | None, span: Span, duration: Duration, index: int) -> bool:
-        sql = f"SELECT 1 {self._from} AND c.dataset IS ? AND c.number = ?"
-        if not duration.whole:
-            start_us, end_us = _bounds(span, duration, index)
-            sql += f" AND {self._moment} >= {start_us} AND {self._moment} < {end_us}"
-        return self._execute(sql + " LIMIT 1", (*self._parameters, dataset, number)).get is not None
+        part: Interval = (None, None) if duration.whole else _bounds(span, duration, index)
+        rows, parameters = self._rows(part)
+        sql = f"SELECT 1 {rows} AND c.dataset IS ? AND c.number = ? LIMIT 1"
+        return self._execute(sql, (*parameters, dataset, number)).get is not None
 
 
 def _columns(methods: Sequence[str]) -> str:

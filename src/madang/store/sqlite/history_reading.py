@@ -25,8 +25,8 @@ _DELETED: Final = (
     f"CASE WHEN c.operation = {int(Operation.ATTRIBUTE_DELETED)} THEN c.time_us "
     "ELSE date_time_us(json_extract(c.value, '$.deletedAt')) END"
 )
-_OBSERVED: Final = "c.observed_us"
-_MOMENTS: Final = {"observedAt": _OBSERVED, "createdAt": _CREATED, "modifiedAt": "c.time_us", "deletedAt": _DELETED}
+OBSERVED: Final = "c.observed_us"
+_MOMENTS: Final = {"observedAt": OBSERVED, "createdAt": _CREATED, "modifiedAt": "c.time_us", "deletedAt": _DELETED}
 _FREE: Final = "ifnull(c.observed_us, c.time_us)"
 
 # What has expired is gone from history too (clause 4.22); few instances expire, so the text is looked at first.
@@ -92,7 +92,7 @@ def in_window(window: Window, interval: Interval | None = None) -> Condition:
     """Return the condition that change row `c` lies in the window, or in a part of it."""
     moment = moment_of(window)
     start_us, end_us = (window.start_us, window.end_us) if interval is None else interval
-    if moment is _OBSERVED and start_us is None:
+    if moment is OBSERVED and start_us is None:
         start_us = FIRST_MOMENT  # a range that the index can start at; it leaves out rows without the time
     parts = [] if start_us is not None or window.free else [f"{moment} IS NOT NULL"]
     parameters: list[Any] = []
@@ -219,7 +219,7 @@ class AttributeReader:
         """Return instances of an attribute: at most `limit`, and inside `bound`."""
         found: list[StoredInstance] = []
         for part in reversed(self._parts) if descending else self._parts:
-            narrowed = _narrowed(part, bound)
+            narrowed = narrow(part, bound)
             if narrowed is not None:
                 left = None if limit is None else limit - len(found)
                 found += self._part(name, narrowed, descending=descending, limit=left)
@@ -332,7 +332,8 @@ def _holds(part: Interval, moment_us: int) -> bool:
     return (part[0] is None or part[0] <= moment_us) and (part[1] is None or moment_us < part[1])
 
 
-def _narrowed(part: Interval, bound: Interval) -> Interval | None:
+def narrow(part: Interval, bound: Interval) -> Interval | None:
+    """Return what lies in both intervals; None when nothing does."""
     start_us = part[0] if bound[0] is None else bound[0] if part[0] is None else max(part[0], bound[0])
     end_us = part[1] if bound[1] is None else bound[1] if part[1] is None else min(part[1], bound[1])
     return None if start_us is not None and end_us is not None and start_us >= end_us else (start_us, end_us)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import apsw
 
 from madang.base.errors import Unsupported
@@ -54,10 +56,24 @@ STEPS: tuple[str, ...] = (
 )
 
 
-def migrate(connection: apsw.Connection) -> None:
-    """Bring the database to the schema of this version, in one transaction.
+def look(path: str) -> None:
+    """Look into the file alone, which touches nothing at all, not even what lies beside it.
 
-    Raises: Unsupported: it was written by a newer version, or is some other program's database; nothing is touched.
+    Raises: what `check_owner` raises; apsw.Error: it is no database.
+    """
+    connection = apsw.Connection(
+        f"file:{quote(path)}?immutable=1", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+    )
+    try:
+        check_owner(connection)
+    finally:
+        connection.close()
+
+
+def check_owner(connection: apsw.Connection) -> None:
+    """Read whose database it is.
+
+    Raises: Unsupported: it was written by a newer version, or is some other program's database.
     """
     version = connection.pragma("user_version")
     application = connection.pragma("application_id")
@@ -68,6 +84,11 @@ def migrate(connection: apsw.Connection) -> None:
             f"The data was written by a newer version of Madang (schema {version}, this version knows up to "
             f"{len(STEPS)}); install that version or name another data folder"
         )
+
+
+def migrate(connection: apsw.Connection) -> None:
+    """Bring the database, whose owner was checked, to the schema of this version, in one transaction."""
+    version = connection.pragma("user_version")
     if version == len(STEPS):
         return
     with connection:

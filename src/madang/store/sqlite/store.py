@@ -25,7 +25,7 @@ from madang.store.sqlite import history_reading as history_functions
 from madang.store.sqlite.history import SqliteHistory
 from madang.store.sqlite.narrow import narrow
 from madang.store.sqlite.reading import find
-from madang.store.sqlite.schema import migrate
+from madang.store.sqlite.schema import check_owner, look, migrate
 from madang.store.sqlite.transaction import SqliteTransaction
 from madang.store.sqlite.value_index import ValueIndex
 
@@ -74,7 +74,13 @@ class SqliteStore(SqliteHistory):
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._lock()
+            if Path(self._path).exists():
+                look(self._path)
             self._writing = self._connect()
+            # Until it is known whose database it is, nothing may be written, not even when it is closed again.
+            self._writing.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            check_owner(self._writing)
+            self._writing.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
             self._writing.pragma("journal_mode", "wal")
             migrate(self._writing)
         except (OSError, apsw.Error) as error:

@@ -251,36 +251,32 @@ class SqliteTransaction:
         place = (sequence, sequence, tenant, write.time_us, operation, key, None, None, None, None)
         return (*place, body, write.who, write.package, None)
 
-    def _change_rows(self, write: EntityWrite, tenant: int, key: int) -> Iterator[tuple[Any, ...]]:
-        store = self._store
-        sequence = store.next_sequence
-        place = (sequence, tenant, write.time_us, key, write.who, write.package)
+    def _change_rows(self, write: EntityWrite, tenant: int, key: int) -> list[tuple[Any, ...]]:
         assert write.changes is not None
-        for change in write.changes:
-            yield self._row(sequence, change, place)
-            sequence += 1
-        store.next_sequence = sequence
+        store = self._store
+        first = store.next_sequence
+        store.next_sequence += len(write.changes)
+        place = (first, tenant, write.time_us, key, write.who, write.package)
+        return [self._row(sequence, change, place) for sequence, change in enumerate(write.changes, first)]
 
     def _row(self, sequence: int, change: Change, place: tuple[Any, ...]) -> tuple[Any, ...]:
         operation, _, attribute, dataset, observed_us, value, _, instance = change
         batch, tenant, time_us, entity, who, package = place
         names = self._store.name_keys
-        return (
-            sequence,
-            batch,
-            tenant,
-            time_us,
-            int(operation),
-            entity,
-            None if attribute is None else names.get(attribute) or self._name_key(attribute),
-            None if dataset is None else names.get(dataset) or self._name_key(dataset),
-            observed_us,
-            None if value is None else number_of(operation, value),
-            None if value is None else orjson.dumps(value).decode(),
-            who,
-            package,
-            instance,
-        )
+        number = text = None
+        if value is not None:
+            number = value.get("value")
+            if number.__class__ is int or number.__class__ is float:
+                number = number_of(operation, value)
+            else:
+                number = None
+            text = orjson.dumps(value).decode()
+        if attribute is not None:
+            attribute = names.get(attribute) or self._name_key(attribute)
+        if dataset is not None:
+            dataset = names.get(dataset) or self._name_key(dataset)
+        place = (entity, attribute, dataset, observed_us, number, text, who, package, instance)
+        return (sequence, batch, tenant, time_us, operation.value, *place)
 
     def _write_records(self, records: list[RecordWrite]) -> None:
         store = self._store

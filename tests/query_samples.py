@@ -50,7 +50,9 @@ geometries: st.SearchStrategy[dict[str, Any]] = st.one_of(
     st.builds(lambda point: {"type": "Point", "coordinates": point}, positions),
     st.builds(lambda point: {"type": "Point", "coordinates": point}, positions),
     st.builds(lambda line: {"type": "LineString", "coordinates": line}, st.lists(positions, min_size=2, max_size=3)),
-    st.builds(lambda points: {"type": "MultiPoint", "coordinates": points}, st.lists(positions, min_size=1, max_size=2)),
+    st.builds(
+        lambda points: {"type": "MultiPoint", "coordinates": points}, st.lists(positions, min_size=1, max_size=2)
+    ),
     st.builds(lambda ring: {"type": "Polygon", "coordinates": [ring]}, st.sampled_from(RINGS)),
 )
 texts_or_lists = st.one_of(st.sampled_from(TEXTS), st.lists(st.sampled_from(TEXTS), max_size=2))
@@ -187,9 +189,7 @@ def terms(draw: st.DrawFn, *, links: bool = False) -> Term:
 def _nodes(*, links: bool) -> st.SearchStrategy[Node]:
     def several(children: st.SearchStrategy[Node]) -> st.SearchStrategy[Node]:
         parts = st.lists(children, min_size=2, max_size=3).map(tuple)
-        return st.one_of(
-            parts.map(lambda found: And(_flat(And, found))), parts.map(lambda found: Or(_flat(Or, found)))
-        )
+        return st.one_of(parts.map(lambda found: And(_flat(And, found))), parts.map(lambda found: Or(_flat(Or, found))))
 
     return st.recursive(terms(links=links), several, max_leaves=4)
 
@@ -250,7 +250,9 @@ selections = st.sampled_from(
 )
 selectors = st.builds(
     EntitySelector,
-    st.one_of(st.just(()), st.lists(st.sampled_from([f"urn:x:{n}" for n in range(9)]), min_size=1, max_size=6).map(tuple)),
+    st.one_of(
+        st.just(()), st.lists(st.sampled_from([f"urn:x:{n}" for n in range(9)]), min_size=1, max_size=6).map(tuple)
+    ),
     st.sampled_from((None, None, "[12]$")),
     st.one_of(st.none(), selections, selections),
 )
@@ -260,6 +262,8 @@ queries = st.builds(
     attributes=st.sampled_from([(), (), ("a",), ("b", "https://example.org/c")]),
     q=st.one_of(st.none(), nodes, nodes),
     geo=st.one_of(st.none(), st.none(), geo_queries()),
-    scope=st.sampled_from([None, None, None, *(scope.parse(text) for text in ("/a", "/a/#", "/#", "(/a;/d)|/c", "/+/b"))]),
+    scope=st.sampled_from(
+        [None, None, None, *(scope.parse(text) for text in ("/a", "/a/#", "/#", "(/a;/d)|/c", "/+/b"))]
+    ),
     order=orders,
 )
