@@ -29,6 +29,7 @@ from madang.core.subscriptions import Subscriptions
 from madang.core.writer import Writer
 from madang.ngsild import routes as ngsild
 from madang.notify.notifier import Notifier
+from madang.notify.snapshot_notices import SnapshotNotices
 from madang.store.sqlite.store import SqliteStore
 from madang.wire import health
 from madang.wire.application import Application
@@ -100,6 +101,9 @@ async def open_hub(
         snapshots = Snapshots(
             store, clock, writer, consumption, forget=(discovery.forget_tenant, entity_maps.forget_tenant)
         )
+        notices = SnapshotNotices(allow_private_addresses=settings.allow_private_addresses)
+        closing.push_async_callback(notices.close)
+        snapshots.tell_with(notices.tell)
         await snapshots.open()
         closing.push_async_callback(snapshots.close)
         core = Core(

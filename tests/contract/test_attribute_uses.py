@@ -44,9 +44,5 @@ async def test_uses_are_counted(tmp_path: Path) -> None:
         assert 0 < sequence <= await store.last_sequence()
 
 
-async def test_a_store_that_counts_is_asked(tmp_path: Path) -> None:
-    class Counting(SqliteStore):
-        async def attribute_uses(self, tenant: str) -> tuple[int, list[tuple[tuple[str, ...], str, str, int]]]:
-            return attribute_uses(self.reader(), self.tenant_keys[tenant])
-
-    assert isinstance(Counting(tmp_path), CountingStore)
+async def test_the_store_counts_by_itself(tmp_path: Path) -> None:
+    assert isinstance(SqliteStore(tmp_path), CountingStore)

@@ -72,22 +72,12 @@ CATALOGUE: Final[dict[str, dict[Language, str]]] = {
         "ko": "{rows:,}행을 읽어 {used:,}행을 쓰고 {quarantined:,}행은 까닭과 함께 {folder}에 따로 두었습니다",
     },
     "demo_ready": {
-        "en": "{city} is alive at {url} after {seconds:.1f} s (data in {data}; stop with Ctrl+C). Three things to try:",
-        "ko": "{city}이(가) {seconds:.1f}초 만에 {url}에서 살아났습니다(데이터: {data}, 끝내려면 Ctrl+C). 해 볼 것 세 가지:",
+        "en": "{city} is alive at {url} after {seconds:.1f} s (data in {data}; stop with Ctrl+C). Things to try:",
+        "ko": "{city}이(가) {seconds:.1f}초 만에 {url}에서 살아났습니다(데이터: {data}, 끝내려면 Ctrl+C). 해 볼 것:",
     },
-    "demo_try_1": {
-        "en": "  what lives here:    curl '{url}/ngsi-ld/v1/types'",
-        "ko": "  무엇이 있나:    curl '{url}/ngsi-ld/v1/types'",
-    },
-    "demo_try_2": {
-        "en": "  a signal, now:      curl '{url}/ngsi-ld/v1/entities/urn:ngsi-ld:TrafficSignal:daejeon:553802102'",
-        "ko": "  지금 신호:      curl '{url}/ngsi-ld/v1/entities/urn:ngsi-ld:TrafficSignal:daejeon:553802102'",
-    },
-    "demo_try_3": {
-        "en": "  the air since yesterday: curl '{url}/ngsi-ld/v1/temporal/entities/"
-        "urn:ngsi-ld:AirQualityObserved:daejeon:525141?options=temporalValues&lastN=5'",
-        "ko": "  어제부터의 공기: curl '{url}/ngsi-ld/v1/temporal/entities/"
-        "urn:ngsi-ld:AirQualityObserved:daejeon:525141?options=temporalValues&lastN=5'",
+    "demo_try": {
+        "en": "  {title}: {command}",
+        "ko": "  {title}: {command}",
     },
     "demo_summary": {
         "en": "{demo_time}  {entities:,} entities  {changes_per_s:.1f} changes/s  {history_rows:,} history rows  "

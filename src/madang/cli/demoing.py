@@ -56,7 +56,9 @@ def play(settings: Settings, messages: Messages, listener: socket.socket, city: 
     except OSError as error:
         screen.end()
         reason = error.strerror or str(error)
-        print(f"madang: {messages.line('data_unusable', data=settings.data, reason=reason)}", file=sys.stderr, flush=True)
+        print(
+            f"madang: {messages.line('data_unusable', data=settings.data, reason=reason)}", file=sys.stderr, flush=True
+        )
         return EXIT_REFUSED
 
 
@@ -148,8 +150,9 @@ class _Screen:
         rows, used = (sum(each[key] for each in reports) for key in ("rows", "used"))
         self._line("demo_report", rows=rows, used=used, quarantined=rows - used, folder=settings.data / "quarantine")
         self._line("demo_ready", url=url, city=self._of(demo.city.name), data=settings.data.resolve(), seconds=seconds)
-        for number in (1, 2, 3):
-            self._line(f"demo_try_{number}", url=url)
+        for each in demo.city.tries:
+            command = each.command.replace("{url}", url)
+            self._line("demo_try", title=self._of(each.title), command=command)
 
     def summary(self, demo: Demo) -> None:
         now = demo.summary()

@@ -26,6 +26,14 @@ class SampleSubscription:
 
 
 @dataclass(frozen=True, slots=True)
+class Try:
+    """Something for a newcomer to type; {url} in it is where the hub listens."""
+
+    title: dict[str, str]
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
 class City:
     """What a city folder says. `bounds` are west, south, east and north in degrees."""
 
@@ -38,6 +46,7 @@ class City:
     backfill_h: int
     sources: tuple[Source, ...]
     subscriptions: tuple[SampleSubscription, ...]
+    tries: tuple[Try, ...]
 
     def source(self, id: str) -> Source:
         """Return the source with that id. Raises: CityInvalid: there is none."""
@@ -72,6 +81,7 @@ def read_city(folder: Path) -> City:
         backfill_h=page.integer("backfill_h", 24),
         sources=tuple(sources),
         subscriptions=tuple(_subscription(each) for each in page.tables("subscriptions")),
+        tries=tuple(_try(each) for each in page.tables("tries")),
     )
     page.end()
     _check(city)
@@ -85,6 +95,12 @@ def context_of(names: tuple[str, ...]) -> list[str] | None:
 
 def _subscription(page: Page) -> SampleSubscription:
     found = SampleSubscription(page.json("body"), page.texts("context", ()))
+    page.end()
+    return found
+
+
+def _try(page: Page) -> Try:
+    found = Try(page.texts_by_name("title"), page.text("command"))
     page.end()
     return found
 

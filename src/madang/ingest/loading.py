@@ -35,7 +35,12 @@ class Loaded:
 
 
 def load(
-    source: Source, city: City, context: Context, *, known: Collection[str] | None = None, quarantine: TextIO | None = None
+    source: Source,
+    city: City,
+    context: Context,
+    *,
+    known: Collection[str] | None = None,
+    quarantine: TextIO | None = None,
 ) -> Loaded:
     """Read a source. It takes its time: call it on a thread.
 

@@ -43,7 +43,9 @@ def entity_of(row: Row, source: Source, rule: EntityRule, bounds: tuple[float, .
         word = text_of(row, rule.type_column)
         type = dict(rule.types).get(word, "")
         if not type:
-            raise Unfit(f"{rule.type_column} is none of {', '.join(dict(rule.types))}", column=rule.type_column, value=word)
+            raise Unfit(
+                f"{rule.type_column} is none of {', '.join(dict(rule.types))}", column=rule.type_column, value=word
+            )
     data: dict[str, Any] = {"id": filled(rule.id.replace("{type}", type), row), "type": type}
     for attribute in rule.attributes:
         value = attribute_value(row, attribute)
@@ -56,7 +58,7 @@ def entity_of(row: Row, source: Source, rule: EntityRule, bounds: tuple[float, .
     try:
         return parse_entity(data, context)
     except InvalidInput as error:
-        raise Unfit(f"the entity would not be valid: {error.detail}", value=data["id"]) from None
+        raise Unfit("the entity would not be valid NGSI-LD", value=f"{data['id']}: {error.detail}") from None
 
 
 def instance(rule: AttributeRule, value: Any) -> dict[str, Any]:
@@ -108,15 +110,17 @@ def _cell(row: Row, rule: AttributeRule) -> Any:
 
 def _place(data: dict[str, Any], row: Row, rule: PositionRule, bounds: tuple[float, ...]) -> None:
     try:
-        if rule.geometry:
-            geometry = row.get(GEOMETRY)
-            if not isinstance(geometry, dict):
-                raise Unfit("no position: the source has none", column=GEOMETRY)
-        else:
-            geometry = {"type": "Point", "coordinates": position_of(row, rule.latitude, rule.longitude, bounds)}
+        data["location"] = {"type": "GeoProperty", "value": _geometry(row, rule, bounds)}
     except Unfit as unfit:
         if rule.missing == "quarantine":
             raise
         data[POSITION_NOTE] = {"type": "Property", "value": unfit.reason}
-        return
-    data["location"] = {"type": "GeoProperty", "value": geometry}
+
+
+def _geometry(row: Row, rule: PositionRule, bounds: tuple[float, ...]) -> dict[str, Any]:
+    if not rule.geometry:
+        return {"type": "Point", "coordinates": position_of(row, rule.latitude, rule.longitude, bounds)}
+    geometry = row.get(GEOMETRY)
+    if not isinstance(geometry, dict):
+        raise Unfit("no position: the source has none", column=GEOMETRY)
+    return geometry

@@ -6,7 +6,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from madang.base.errors import InvalidInput
 
@@ -44,13 +44,13 @@ class Page:
         return key in self._data
 
     def text(self, key: str, default: str = _REQUIRED) -> str:
-        return self._value(key, str, "must be a text", default)
+        return cast("str", self._value(key, str, "must be a text", default))
 
     def flag(self, key: str, *, default: bool = False) -> bool:
-        return self._value(key, bool, "must be true or false", default)
+        return cast("bool", self._value(key, bool, "must be true or false", default))
 
     def integer(self, key: str, default: int = _REQUIRED) -> int:
-        return self._value(key, int, "must be a whole number", default)
+        return cast("int", self._value(key, int, "must be a whole number", default))
 
     def number(self, key: str, default: float | None = _REQUIRED) -> float | None:
         value: float | int | None = self._value(key, (int, float), "must be a number", default)

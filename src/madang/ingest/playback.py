@@ -91,7 +91,9 @@ class Player:
             until_us = end_us - (hours - 1 - hour) * BACKFILL_STEP_S * SECOND_US
             after_us = until_us - BACKFILL_STEP_S * SECOND_US
             written += await self._write(list(self._recorded(after_us, until_us)))
-            written += await self._write([each for things in self._things for each in _full(things, until_us, self._city)])
+            written += await self._write(
+                [each for things in self._things for each in _full(things, until_us, self._city)]
+            )
             progress(hour + 1, hours)
         self._state.backfilled = True
         await self._bookmark()

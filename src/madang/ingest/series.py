@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recorded values at recorded times, kept small: for each moment an array of numbers, NaN where nothing was recorded."""
+"""Recorded values at recorded times, kept small: an array of numbers a moment, NaN where nothing was recorded."""
 
 from __future__ import annotations
 

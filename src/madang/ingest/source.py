@@ -46,7 +46,7 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class AttributeRule:
-    """How a cell becomes an attribute. Of `column`, `text` (with {columns} in it), `members` and `value` one is given."""
+    """How a cell becomes an attribute; one of `column`, `text` ({columns} in it), `members` and `value` is given."""
 
     name: str
     column: str = ""

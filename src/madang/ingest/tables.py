@@ -22,7 +22,7 @@ CELLS_TOO_MANY: Final = ""  # the column under which cells beyond the header sta
 
 
 def rows_of(table: TableAt) -> Iterator[dict[str, Any]]:
-    """Yield the rows of all files of a table, columns by name. Raises: CityInvalid: a file is not what the page says."""
+    """Yield the rows of all files of a table by column. Raises: CityInvalid: a file is not what the page says."""
     joined: dict[str, dict[str, Any]] = {}
     if table.join is not None:
         joined = {text_of(row, table.join_on): row for row in rows_of(table.join)}
@@ -40,7 +40,9 @@ def _csv(file: Path, table: TableAt) -> Iterator[dict[str, Any]]:
         # A byte order mark is no part of the first column's name.
         encoding = "utf-8-sig" if codecs.lookup(table.encoding).name == "utf-8" else table.encoding
     except LookupError:
-        raise CityInvalid(f"{table.encoding} is no encoding; allowed are utf-8, cp949 and others", where="encoding") from None
+        raise CityInvalid(
+            f"{table.encoding} is no encoding; allowed are utf-8, cp949 and others", where="encoding"
+        ) from None
     try:
         with file.open(encoding=encoding, newline="") as text:
             yield from csv.DictReader(text, restkey=CELLS_TOO_MANY)
@@ -94,7 +96,7 @@ def _parsed(file: Path) -> Any:
 def _signal_plans(file: Path, table: TableAt) -> Iterator[dict[str, Any]]:  # noqa: ARG001
     """Yield one row a trafficSignal: its attributes, and the element itself as the column `plan`."""
     try:
-        for _, element in ElementTree.iterparse(file):
+        for _, element in ElementTree.iterparse(file):  # noqa: S314 (a file that whoever runs the hub chose)
             if element.tag == "trafficSignal":
                 yield {**element.attrib, PLAN: element}
     except ElementTree.ParseError as error:

@@ -102,6 +102,20 @@ class Subscription:
     active: bool = True
     since_us: int = 0  # changes before it are none of its business
     query: EntityQuery = field(default_factory=EntityQuery)  # the same conditions as a question to the store
+    # When any one of these types is all that the selectors ask for: they, else None.
+    any_type: frozenset[str] | None = None
+    key: tuple[str, str] = field(init=False, compare=False)  # tenant, id
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", (self.tenant, self.id))
+
+    @property
+    def unconditional(self) -> bool:
+        """Tell whether there is no q, geoQ or scopeQ."""
+        return self.q is None and self.geo is None and self.scope is None
+
+    def is_active(self, now_us: int) -> bool:
+        return self.active and (self.expires_us is None or self.expires_us > now_us)
 
     def status(self, now_us: int) -> str:
         """Return "active", "paused" or "expired" (clause 5.8.1.4)."""

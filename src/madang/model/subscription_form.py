@@ -117,7 +117,19 @@ def build(tenant: str, definition: Definition, *, context_url: str | None, since
         active=definition.get("isActive", True),
         since_us=since_us,
         query=EntityQuery(selectors=selectors, q=node, geo=geo_query, scope=scope_query),
+        any_type=_any_type(selectors),
     )
+
+
+def _any_type(selectors: tuple[EntitySelector, ...]) -> frozenset[str] | None:
+    names: set[str] = set()
+    for selector in selectors:
+        if selector.ids or selector.id_pattern is not None or selector.types is None:
+            return None
+        if any(len(group) > 1 for group in selector.types.any_of):
+            return None
+        names.update(group[0] for group in selector.types.any_of)
+    return frozenset(names) or None
 
 
 def _listed(definition: Definition, member: str, recorded: Callable[[str], RecordedContext]) -> list[str]:

@@ -36,11 +36,6 @@ class Delta:
     entity_deleted: bool = False
 
     @property
-    def attributes(self) -> frozenset[str]:
-        """Every attribute that changed in any way."""
-        return self.created | self.updated | self.deleted
-
-    @property
     def document(self) -> Document | None:
         """The entity that filters look at: as it stands, or as it was when it is gone."""
         return self.commit.after if self.commit.after is not None else self.commit.before
@@ -175,9 +170,12 @@ def matches(subscription: Subscription, delta: Delta, *, linked: q.LinkedDocumen
         return False
     if not fires(subscription, delta):
         return False
-    if not selects(subscription.selectors, delta.commit.entity, list(delta.types)):
+    if subscription.any_type is not None:
+        if subscription.any_type.isdisjoint(delta.types):
+            return False
+    elif not selects(subscription.selectors, delta.commit.entity, list(delta.types)):
         return False
-    return meets(subscription, delta.document, linked=linked)
+    return subscription.unconditional or meets(subscription, delta.document, linked=linked)
 
 
 def meets(subscription: Subscription, document: Document | None, *, linked: q.LinkedDocuments | None = None) -> bool:

@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 from madang.base.errors import InvalidRequest, NotFound
 from madang.base.limits import ENTITY_MAP_ENTITIES_MAX
 from madang.base.times import format_date_time
-from madang.model.entity import ENTITY_MEMBERS
 from madang.model.jsonld.expand import check_uri
-from madang.model.query import geo, q, scope
 from madang.model.query.entity_query import PARAMETERS, ParsedQuery, parse_query, parse_query_body
-from madang.model.query.projection import Projection
-from madang.model.temporal.history import HistoryQuestion, HistoryReading, HistoryTest
+from madang.model.temporal.history import HistoryReading
 from madang.model.temporal.query import Aggregation, Window, parse_aggregation, parse_window
+from madang.model.temporal.question import question_of, reading_of
 from madang.model.temporal.representation import TemporalForm, show, show_aggregated
 from madang.ngsild.entity_maps import MAP_HEADER, created_map, map_id, map_lifetime_s, map_location
 from madang.ngsild.manners import (
@@ -40,9 +38,9 @@ if TYPE_CHECKING:
     from madang.core.entity_maps import EntityMap
     from madang.core.history import History
     from madang.core.hub import Core
-    from madang.model.entity import Document, Json
+    from madang.model.entity import Json
     from madang.model.jsonld.context import Context
-    from madang.model.temporal.history import HistoryPage
+    from madang.model.temporal.history import HistoryPage, HistoryQuestion
 
 _FORMATS: Final = ("temporalValues", "aggregatedValues")
 _WINDOW: Final = frozenset(
@@ -65,11 +63,14 @@ _RANGE_UNIT: Final = "date-time"
 class _Wish:
     """What a request wants to know, and how it wants it shown."""
 
-    window: Window
+    reading: HistoryReading
     form: TemporalForm
     media: str
     aggregation: Aggregation | None
-    datasets: tuple[str, ...]
+
+    @property
+    def window(self) -> Window:
+        return self.reading.window
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,8 @@ class TemporalFace:
         context = await link_context(request, self._core, tenant)
         parsed = parse_query(parameters.values, context, temporal=True)
         window = parse_window(parameters.values, required=False)
-        wish = _wish(parameters, window, parsed, context, media, parameters.values)
+        reading = reading_of(parsed, window, self._history.now)
+        wish = _wish(parameters, reading, parsed, context, media, parameters.values)
         mapped = _map_wish(request, parameters)
         shown, headers, status = await self._shown(tenant, [id], wish, {})
         if not shown:
@@ -127,7 +129,8 @@ class TemporalFace:
         parsed = parse_query(parameters.values, context, temporal=True)
         window = parse_window(parameters.values, required=True)
         parsed.require_narrow()
-        wish = _wish(parameters, window, parsed, context, media, parameters.values)
+        reading = reading_of(parsed, window, self._history.now)
+        wish = _wish(parameters, reading, parsed, context, media, parameters.values)
         return await self._answer(request, tenant, parsed, wish, page, _map_wish(request, parameters))
 
     async def query_by_body(self, request: Request) -> Response:
@@ -139,7 +142,8 @@ class TemporalFace:
         parsed, context = await self._read_query(request, parameters, tenant)
         window = parse_window(parsed.temporal or {}, required=True)
         parsed.require_narrow()
-        wish = _wish(parameters, window, parsed, context, media, _aggregation_members(parsed))
+        reading = reading_of(parsed, window, self._history.now)
+        wish = _wish(parameters, reading, parsed, context, media, _aggregation_members(parsed))
         mapped = _MapWish(request.header(MAP_HEADER), parsed.entity_map, map_lifetime_s(parsed.entity_map_lifetime))
         return await self._answer(request, tenant, parsed, wish, page, mapped)
 
@@ -154,7 +158,7 @@ class TemporalFace:
         window = parse_window(parameters.values, required=True)
         parsed.require_narrow()
         lifetime_s = map_lifetime_s(parameters.get("entityMapLifetime"))
-        made = await self._make_map(tenant, self._question(parsed, window), lifetime_s)
+        made = await self._make_map(tenant, question_of(parsed, window, self._history.now), lifetime_s)
         return created_map(made, context, media)
 
     async def create_map_by_body(self, request: Request) -> Response:
@@ -167,7 +171,7 @@ class TemporalFace:
         window = parse_window(parsed.temporal or {}, required=True)
         parsed.require_narrow()
         lifetime_s = map_lifetime_s(parsed.entity_map_lifetime)
-        made = await self._make_map(tenant, self._question(parsed, window), lifetime_s)
+        made = await self._make_map(tenant, question_of(parsed, window, self._history.now), lifetime_s)
         return created_map(made, context, media)
 
     # ------------------------------------------------------------------ answers
@@ -180,7 +184,7 @@ class TemporalFace:
     async def _answer(
         self, request: Request, tenant: str, parsed: ParsedQuery, wish: _Wish, page: Page, mapped: _MapWish
     ) -> Response:
-        question = self._question(parsed, wish.window)
+        question = question_of(parsed, wish.window, self._history.now)
         status, headers = 200, []
         if mapped.wanted or mapped.location is not None:
             location = mapped.location
@@ -206,17 +210,7 @@ class TemporalFace:
     ) -> tuple[list[dict[str, Json]], list[Header], int]:
         """Return entities as they are shown, the headers that go with them, and the status."""
         form = wish.form
-        attributes = _attributes(form.projection)
-        reading = HistoryReading(
-            wish.window,
-            attributes=attributes,
-            excluded=_excluded(form.projection),
-            datasets=wish.datasets,
-            scopes=attributes is None or "scope" in attributes or form.projection.pick is not None,
-            instances_max=self._history.instances_max,
-            intervals=intervals,
-            now=self._history.now,
-        )
+        reading = replace(wish.reading, instances_max=self._history.instances_max, intervals=intervals)
         if wish.aggregation is not None:
             aggregated = await self._history.aggregate(tenant, ids, reading, wish.aggregation)
             each_shown = (show_aggregated(evolution, series, form) for evolution, series in aggregated)
@@ -226,20 +220,6 @@ class TemporalFace:
         if page.cut_us is None:
             return shown, [], 200
         return shown, [("content-range", _content_range(wish.window, page))], 206
-
-    def _question(self, parsed: ParsedQuery, window: Window) -> HistoryQuestion:
-        query, projection = parsed.query, parsed.projection
-        return HistoryQuestion(
-            window,
-            selectors=query.selectors,
-            attributes=_attributes(projection) or (),
-            excluded=_excluded(projection),
-            datasets=query.datasets,
-            test=_test(parsed),
-            scope=None if query.scope is None else lambda scopes: scope.fits(query.scope, scopes),
-            descending=query.order[0].descending if query.order else None,
-            now=self._history.now,
-        )
 
     # ------------------------------------------------------------------ entity maps
 
@@ -263,7 +243,7 @@ def _map_wish(request: Request, parameters: Parameters) -> _MapWish:
 
 def _wish(
     parameters: Parameters,
-    window: Window,
+    reading: HistoryReading,
     parsed: ParsedQuery,
     context: Context,
     media: str,
@@ -288,42 +268,13 @@ def _wish(
         projection=parsed.projection,
     )
     wanted = parse_aggregation(aggregation) if format == "aggregatedValues" else None
-    return _Wish(window, form, media, wanted, parsed.query.datasets)
+    return _Wish(reading, form, media, wanted)
 
 
 def _aggregation_members(parsed: ParsedQuery) -> Mapping[str, Any]:
     """Return aggrMethods and aggrPeriodDuration, which a Query has in temporalQ or in aggrParams."""
     given = {**(parsed.temporal or {}), **(parsed.aggregation or {})}
     return {name: given[name] for name in ("aggrMethods", "aggrPeriodDuration") if name in given}
-
-
-def _attributes(projection: Projection) -> tuple[str, ...] | None:
-    """Return the attributes that are asked for by name; None when all are."""
-    if projection.attributes is not None:
-        return projection.attributes
-    names = tuple(member.name for member in projection.pick or () if member.name not in ENTITY_MEMBERS)
-    return names or None
-
-
-def _excluded(projection: Projection) -> tuple[str, ...]:
-    return tuple(member.name for member in projection.omit or () if member.name not in ENTITY_MEMBERS)
-
-
-def _test(parsed: ParsedQuery) -> HistoryTest | None:
-    """Return the q and the geoquery as one test on the instances in the window (clause 5.7.4.4)."""
-    query = parsed.query
-    if query.q is None and query.geo is None:
-        return None
-    names = q.attribute_names(query.q) if query.q is not None else set()
-    if query.geo is not None:
-        names.add(query.geo.attribute)
-
-    def matches(document: Document) -> bool:
-        return (query.q is None or q.matches(query.q, document)) and (
-            query.geo is None or geo.matches(query.geo, document)
-        )
-
-    return HistoryTest(matches, frozenset(names))
 
 
 def _content_range(window: Window, page: HistoryPage) -> str:

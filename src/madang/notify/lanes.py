@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -15,6 +15,7 @@ from madang.base.limits import (
     NOTIFICATION_ATTEMPTS_MAX,
     NOTIFICATION_BYTES_MAX,
     NOTIFICATION_ENTITIES_MAX,
+    NOTIFICATION_GATHER_S,
     NOTIFICATION_QUEUE_BYTES_MAX,
     NOTIFICATION_QUEUE_ENTITIES_MAX,
     NOTIFICATION_RETRY_FIRST_S,
@@ -32,6 +33,7 @@ from madang.notify.progress import Ticket
 if TYPE_CHECKING:
     from madang.base.clock import Clock
     from madang.core.subscriptions import Entry, Subscriptions
+    from madang.notify.preparing import Plan
 
 log = logging.getLogger(__name__)
 _RETRY_FACTOR: Final = 4.0
@@ -40,13 +42,13 @@ _RETRIED: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 class Parcel(NamedTuple):
-    """One state of one entity for one subscription; a `whole` one is a notification of its own."""
+    """One state of one entity for one subscription; one of `several` entities is a notification of its own."""
 
     entity: str
-    bodies: tuple[bytes, ...]
+    body: bytes
     ticket: Ticket | None
     form: Form
-    whole: bool = False
+    several: tuple[bytes, ...] | None = None
 
 
 @dataclass(slots=True)
@@ -72,16 +74,14 @@ class Post:
 
 
 class Lane:
-    """The notifications of one subscription, delivered one after the other.
+    """The notifications of one subscription, delivered one after the other."""
 
-    Args:
-        idle: called when nothing waits any more, so that the lane can be thrown away.
-    """
-
-    def __init__(self, post: Post, entry: Entry, idle: Callable[[Lane], None]) -> None:
+    def __init__(self, post: Post, entry: Entry, plan: Plan) -> None:
         self.entry = entry
+        self.plan = plan
         self._post = post
-        self._idle = idle
+        self._endpoint = post.endpoint(plan.subscription.notification.endpoint.uri)
+        self._sent_s = 0.0
         self._waiting: deque[Parcel] = deque()
         self._bytes = 0
         self._held: dict[str, Parcel] = {}
@@ -106,9 +106,9 @@ class Lane:
 
     def push(self, parcel: Parcel) -> None:
         """Take a parcel on; it is settled when it was delivered, has finally failed, or nobody wants it any more."""
-        if self._post.endpoint(self.subscription.notification.endpoint.uri).quiet_until_us > self._now_us():
+        if self._endpoint.quiet_until_us and self._endpoint.quiet_until_us > self._now_us():
             return  # 5.2.15: within the cooldown no notification is sent
-        if self.subscription.throttling_us and not parcel.whole:
+        if self.subscription.throttling_us and parcel.several is None:
             wait_us = self._throttled_us()
             if wait_us > 0 or self._waiting or self._task is not None:
                 self._hold(parcel, wait_us)
@@ -117,14 +117,14 @@ class Lane:
             self._overflow()
             return
         if parcel.ticket is not None:
-            parcel.ticket.owe()
+            parcel.ticket.owed += 1
         self._append(parcel)
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="notify-lane")
 
     async def room(self, timeout_s: float) -> None:
         """Wait until there is room, but no longer than that, and not for a receiver that is known not to answer."""
-        if self._post.endpoint(self.subscription.notification.endpoint.uri).failing or self._overflown:
+        if self._endpoint.failing or self._overflown:
             return
         self._room.clear()
         try:
@@ -203,6 +203,7 @@ class Lane:
     async def _run(self) -> None:
         try:
             while self._waiting:
+                await self._gather()
                 batch = self._next_batch()
                 await self._deliver_safely(batch)
                 for _ in batch:
@@ -213,32 +214,38 @@ class Lane:
                     self._room.set()
         finally:
             self._task = None
-        self._plan_release(self._throttled_us())
-        if not self._held:
-            self._idle(self)
+        if self._held:
+            self._plan_release(self._throttled_us())
+
+    async def _gather(self) -> None:
+        """Let changes that follow the last notification at once come together, so that many go in one."""
+        rest_s = self._sent_s + NOTIFICATION_GATHER_S - asyncio.get_running_loop().time()
+        if rest_s > 0 and len(self._waiting) < NOTIFICATION_ENTITIES_MAX // 2:
+            await asyncio.sleep(rest_s)
+        self._sent_s = asyncio.get_running_loop().time()
 
     def _append(self, parcel: Parcel) -> None:
         self._waiting.append(parcel)
-        self._bytes += sum(map(len, parcel.bodies))
+        self._bytes += _size(parcel)
 
     def _take_off(self) -> None:
         parcel = self._waiting.popleft()
-        self._bytes -= sum(map(len, parcel.bodies))
+        self._bytes -= _size(parcel)
         if parcel.ticket is not None:
-            parcel.ticket.settle()
+            parcel.ticket.owed -= 1
 
     def _next_batch(self) -> list[Parcel]:
         """Return what goes into the next notification: no entity twice, all of one form."""
         waiting = self._waiting
         first = waiting[0]
-        if first.whole or len(waiting) == 1:
+        if first.several is not None or len(waiting) == 1:
             return [first]
         batch: list[Parcel] = []
         entities: set[str] = set()
         size = 0
         for parcel in waiting:
-            size += len(parcel.bodies[0])
-            if parcel.whole or parcel.entity in entities or parcel.form is not first.form:
+            size += len(parcel.body)
+            if parcel.several is not None or parcel.entity in entities or parcel.form is not first.form:
                 break
             if batch and size > NOTIFICATION_BYTES_MAX:
                 break
@@ -259,17 +266,18 @@ class Lane:
         """Send one notification, again after a failure that may pass, and count what became of it."""
         form = batch[0].form
         uri = form.subscription.notification.endpoint.uri
-        endpoint = self._post.endpoint(uri)
+        endpoint = self._endpoint = self._post.endpoint(uri)
         counters = self.entry.counters
         body: bytes | None = None
         delay_s = NOTIFICATION_RETRY_FIRST_S
         for attempt in range(1, NOTIFICATION_ATTEMPTS_MAX + 1):
             now_us = self._now_us()
-            if self.subscription.status(now_us) != "active" or endpoint.quiet_until_us > now_us:
+            if not self.subscription.is_active(now_us) or endpoint.quiet_until_us > now_us:
                 return
             if body is None:
                 counters.times_sent += 1
-                body = form.body([one for parcel in batch for one in parcel.bodies], format_date_time(now_us))
+                entities = batch[0].several or [parcel.body for parcel in batch]
+                body = form.body(entities, format_date_time(now_us))
             counters.last_notification_us = now_us
             self._touched()
             retry = await self._attempt(form, body, first=attempt == 1)
@@ -345,6 +353,10 @@ class Lane:
     def _drop_waiting(self) -> None:
         while self._waiting:
             self._take_off()
+
+
+def _size(parcel: Parcel) -> int:
+    return len(parcel.body) if parcel.several is None else sum(map(len, parcel.several))
 
 
 def _shown(uri: str) -> str:

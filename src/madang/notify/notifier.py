@@ -32,7 +32,7 @@ from madang.notify.index import SubscriptionIndex
 from madang.notify.intervals import Intervals, Key
 from madang.notify.lanes import Lane, Parcel, Post
 from madang.notify.mqtt import MqttSender
-from madang.notify.preparing import Preparing
+from madang.notify.preparing import Plan, Preparing
 from madang.notify.progress import Progress, Ticket
 from madang.notify.replay import commits_after
 
@@ -135,9 +135,8 @@ class Notifier:
         if before is not None:
             self._index.remove(before)
             self._intervals.remove(before)
-            self._preparing.forget(before)
             if after is None:
-                lane = self._lanes.pop((before.tenant, before.id), None)
+                lane = self._lanes.pop(before.key, None)
                 if lane is not None:
                     lane.cancel()
         if after is not None:
@@ -151,19 +150,15 @@ class Notifier:
         self._intervals.put(subscription, last_us, self._clock.now_us())
 
     def _lane(self, subscription: Subscription) -> Lane | None:
-        key = (subscription.tenant, subscription.id)
-        lane = self._lanes.get(key)
+        lane = self._lanes.get(subscription.key)
         if lane is None:
-            entry = self._core.subscriptions.entry(*key)
+            entry = self._core.subscriptions.entry(*subscription.key)
             if entry is None:
                 return None
-            lane = self._lanes[key] = Lane(self._post, entry, self._lane_idle)
+            lane = self._lanes[subscription.key] = Lane(self._post, entry, self._preparing.plan(subscription))
+        elif lane.plan.subscription is not subscription:
+            lane.plan = self._preparing.plan(subscription)
         return lane
-
-    def _lane_idle(self, lane: Lane) -> None:
-        key = (lane.subscription.tenant, lane.subscription.id)
-        if self._lanes.get(key) is lane:
-            del self._lanes[key]
 
     # ---- changes
 
@@ -192,6 +187,7 @@ class Notifier:
     async def _match_waiting(self) -> None:
         waiting = self._waiting
         turn = 0
+        self._preparing.new_turn()
         while waiting:
             commit = waiting[0]
             if commit.sequence_last > self._progress.position:
@@ -200,10 +196,12 @@ class Notifier:
             turn += 1
             if turn % _COMMITS_PER_TURN == 0:
                 await asyncio.sleep(0)
+                self._preparing.new_turn()
 
     async def _catch_up(self) -> None:
         """Read the log up to its end; from then on changes come straight from the writer again."""
         async for last, commits in commits_after(self._core.store, self._progress.position):
+            self._preparing.new_turn()
             for commit in commits:
                 await self._match_safely(commit)
             self._progress.pass_over(last)
@@ -216,43 +214,54 @@ class Notifier:
 
     async def _match_safely(self, commit: EntityCommit) -> None:
         try:
-            await self._match(commit)
+            delta = delta_of(commit) if self._index.concerns(commit.tenant) else None
+            if delta is not None:
+                await self._match(delta)
         except Exception:
             # One change that cannot be dealt with must not silence all subscriptions for ever.
             log.exception("a change of %s could not be matched", commit.entity)
-            self._progress.pass_over(commit.sequence_last)
+        self._progress.pass_over(commit.sequence_last)
 
-    async def _match(self, commit: EntityCommit) -> None:
-        delta = delta_of(commit) if self._index.concerns(commit.tenant) else None
-        if delta is None:
-            self._progress.pass_over(commit.sequence_last)
-            return
-        ticket = self._progress.begin(commit.commit, commit.sequence_last)
+    async def _match(self, delta: Delta) -> None:
         now_us = self._clock.now_us()
+        matched: list[Subscription] = []
         for subscription in self._index.candidates(delta):
-            if subscription.status(now_us) != "active":
+            if not subscription.is_active(now_us):
                 continue
-            if subscription.linked:
-                matched = await self._preparing.matches(subscription, delta)
+            if not subscription.linked:
+                if matches(subscription, delta):
+                    matched.append(subscription)
+            elif await self._preparing.matches(subscription, delta):
+                matched.append(subscription)
+        if not matched:
+            return
+        ticket = self._progress.begin(delta.commit.commit, delta.commit.sequence_last)
+        rendered: dict[int, bytes] = {}
+        entity = delta.commit.entity
+        for subscription in matched:
+            lane = self._lane(subscription)
+            if lane is None:
+                continue
+            if lane.full:
+                await lane.room(NOTIFICATION_BACKPRESSURE_S)
+            plan = lane.plan
+            context = self._preparing.context_now(subscription)
+            if context is None:
+                lane.push(await self._prepared(plan, delta, ticket))
             else:
-                matched = matches(subscription, delta)
-            if matched:
-                await self._hand_over(subscription, delta, ticket)
+                lane.push(Parcel(entity, self._preparing.change(plan, delta, context, rendered), ticket, plan.form))
         self._progress.end(ticket)
 
-    async def _hand_over(self, subscription: Subscription, delta: Delta, ticket: Ticket) -> None:
-        lane = self._lane(subscription)
-        if lane is None:
-            return
-        preparing = self._preparing
-        if preparing.at_hand(subscription):
-            bodies: tuple[bytes, ...] = (preparing.change_now(subscription, delta),)
-        else:
-            bodies = await preparing.change(subscription, delta)
-        if lane.full:
-            await lane.room(NOTIFICATION_BACKPRESSURE_S)
-        flat = subscription.notification.join == "flat"
-        lane.push(Parcel(delta.commit.entity, bodies, ticket, preparing.form(subscription)[0], whole=flat))
+    async def _prepared(self, plan: Plan, delta: Delta, ticket: Ticket) -> Parcel:
+        """Return the parcel for a subscription that has to wait for its context or for linked entities."""
+        context = await self._preparing.context(plan.subscription)
+        entity, join = delta.commit.entity, plan.subscription.notification.join
+        if join is None:
+            return Parcel(entity, self._preparing.change(plan, delta, context, {}), ticket, plan.form)
+        bodies = await self._preparing.change_joined(plan, delta, context)
+        if join == "flat" or not bodies:
+            return Parcel(entity, b"", ticket, plan.form, bodies)
+        return Parcel(entity, bodies[0], ticket, plan.form)
 
     # ---- by the clock
 
@@ -273,8 +282,8 @@ class Notifier:
 
     def _fire(self, subscription: Subscription) -> None:
         """Begin a periodic notification, unless the one before is not through yet: what it would say is outdated."""
-        key = (subscription.tenant, subscription.id)
-        if self._stopping or key in self._firing or subscription.status(self._clock.now_us()) != "active":
+        key = subscription.key
+        if self._stopping or key in self._firing or not subscription.is_active(self._clock.now_us()):
             return
         task = self._firing[key] = asyncio.create_task(self._notify_interval(subscription), name="notify-interval")
         task.add_done_callback(lambda _: self._firing.pop(key, None))
@@ -291,11 +300,11 @@ class Notifier:
                 more, offset = page.more, offset + limit
                 if not page.documents:
                     return
-                bodies = await self._preparing.found(subscription, page.documents)
                 lane = self._lane(subscription)
                 if lane is None:
                     return
-                lane.push(Parcel("", bodies, None, self._preparing.form(subscription)[0], whole=True))
+                bodies = await self._preparing.found(lane.plan, page.documents)
+                lane.push(Parcel("", b"", None, lane.plan.form, bodies))
                 await lane.drained()
         except TenantNotFound:
             return
@@ -334,7 +343,6 @@ class Notifier:
             held, entry.counters.held = entry.counters.held, ()
             documents = await self._core.consumption.documents(subscription.tenant, held)
             lane = self._lane(subscription)
-            for id, document in documents.items():
-                bodies = await self._preparing.found(subscription, [document])
-                if lane is not None:
-                    lane.push(Parcel(id, bodies, None, self._preparing.form(subscription)[0]))
+            for id, document in documents.items() if lane is not None else ():
+                for body in (await self._preparing.found(lane.plan, [document]))[:1]:
+                    lane.push(Parcel(id, body, None, lane.plan.form))

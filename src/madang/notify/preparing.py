@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from madang.base.errors import HubError
+from madang.base.limits import CONTEXT_RETRY_S
 from madang.base.times import format_date_time
 from madang.core.linked import Join, LinkedEntities, View, targets_named
 from madang.model.entity import Document
@@ -26,7 +29,18 @@ if TYPE_CHECKING:
     from madang.core.contexts import Contexts
 
 log = logging.getLogger(__name__)
-_FORMS_MAX: Final = 50_000
+_LOOKS_MAX: Final = 10_000
+
+
+@dataclass(slots=True, eq=False)
+class Plan:
+    """What is worked out once for a subscription: the form of its messages, and whose rendering it shares."""
+
+    subscription: Subscription
+    form: Form
+    representation: Representation
+    shared: int  # equal numbers, equal bytes
+    as_it_stands: bool  # the document needs neither choosing nor marking, unless something was deleted
 
 
 class Preparing:
@@ -38,55 +52,83 @@ class Preparing:
         self._origin = origin  # tenant and id of the snapshot that a namespace belongs to
         self._contexts = contexts
         self._consumption = consumption
-        self._forms: dict[tuple[str, str], tuple[Form, Representation]] = {}
-        self._commit = -1
-        self._rendered: dict[Hashable, bytes] = {}
+        self._sharing: dict[Hashable, int] = {}
+        self._numbers = 0
+        self._at_hand: dict[tuple[str, str | None], Context] = {}
+        self._missing_until_s: dict[tuple[str, str | None], float] = {}
 
-    def forget(self, subscription: Subscription) -> None:
-        """Drop what is kept about a subscription that changed or went."""
-        self._forms.pop((subscription.tenant, subscription.id), None)
-
-    def at_hand(self, subscription: Subscription) -> bool:
-        """Tell whether `change_now` can be used: nothing has to be waited for."""
-        return (
-            subscription.notification.join is None
-            and self._contexts.known(subscription.tenant, subscription.context_url) is not None
+    def plan(self, subscription: Subscription) -> Plan:
+        """Work out how a subscription is served."""
+        origin = self._origin(subscription.tenant)
+        tenant, snapshot = origin if origin is not None else (subscription.tenant, None)
+        params = subscription.notification
+        representation = representation_of(subscription)
+        look = (
+            *(subscription.tenant, subscription.context_url, params.endpoint.accept, representation),
+            *(params.projection, params.show_changes, subscription.datasets),
+        )
+        return Plan(
+            subscription=subscription,
+            form=Form.of(subscription, subscription.context_url or CORE_CONTEXT_URL, tenant, snapshot),
+            representation=representation,
+            shared=self._number(look),
+            as_it_stands=params.projection is None and not params.show_changes and not subscription.datasets,
         )
 
-    def form(self, subscription: Subscription) -> tuple[Form, Representation]:
-        key = (subscription.tenant, subscription.id)
-        known = self._forms.get(key)
-        if known is None or known[0].subscription is not subscription:
-            if len(self._forms) >= _FORMS_MAX:
-                self._forms.clear()
-            origin = self._origin(subscription.tenant)
-            tenant, snapshot = origin if origin is not None else (subscription.tenant, None)
-            form = Form.of(subscription, subscription.context_url or CORE_CONTEXT_URL, tenant, snapshot)
-            self._forms[key] = known = (form, representation_of(subscription))
-        return known
+    def _number(self, look: Hashable) -> int:
+        number = self._sharing.get(look)
+        if number is None:
+            if len(self._sharing) >= _LOOKS_MAX:
+                self._sharing.clear()  # plans that share a number go on doing so
+            self._numbers += 1
+            number = self._sharing[look] = self._numbers
+        return number
 
-    def change_now(self, subscription: Subscription, delta: Delta) -> bytes:
-        """Return the changed entity as this subscription gets it; only after `at_hand` said so."""
-        context = self._contexts.known(subscription.tenant, subscription.context_url)
-        assert context is not None
-        return self._change(subscription, delta, context)
+    def new_turn(self) -> None:
+        """Look anew at which contexts are still good."""
+        self._at_hand.clear()
 
-    async def change(self, subscription: Subscription, delta: Delta) -> tuple[bytes, ...]:
-        """Return the changed entity, and behind it the linked ones when they are wanted flat."""
-        context = await self.context(subscription)
-        if subscription.notification.join is None:
-            return (self._change(subscription, delta, context),)
-        return await self._joined(subscription, [_notice(subscription, delta)], context)
+    def context_now(self, subscription: Subscription) -> Context | None:
+        """Return the context to render with when it is at hand, and nothing else has to be waited for."""
+        if subscription.notification.join is not None:
+            return None
+        key = (subscription.tenant, subscription.context_url)
+        context = self._at_hand.get(key)
+        if context is None:
+            context = self._contexts.known(*key)
+            if context is not None:
+                self._at_hand[key] = context
+        return context
 
-    async def found(self, subscription: Subscription, documents: Sequence[Document]) -> tuple[bytes, ...]:
-        """Return entities that were found for a subscription with a timeInterval."""
+    def change(self, plan: Plan, delta: Delta, context: Context, rendered: dict[int, bytes]) -> bytes:
+        """Return the changed entity as the subscription gets it; `rendered` keeps what others of this change share."""
+        after = delta.commit.after
+        if after is None:
+            return self._entity(plan, project(plan.subscription, _notice(plan.subscription, delta)), context)
+        body = rendered.get(plan.shared)
+        if body is None:
+            if plan.as_it_stands and not delta.deleted:
+                document = after
+            else:
+                document = project(plan.subscription, _notice(plan.subscription, delta))
+            body = rendered[plan.shared] = self._entity(plan, document, context)
+        return body
+
+    async def change_joined(self, plan: Plan, delta: Delta, context: Context) -> tuple[bytes, ...]:
+        """Return the changed entity with its linked ones inside, or behind it when they are wanted flat."""
+        return await self._joined(plan, [_notice(plan.subscription, delta)], context)
+
+    def _entity(self, plan: Plan, document: Document, context: Context) -> bytes:
+        return entity_bytes(document, context, plan.form, plan.representation)
+
+    async def found(self, plan: Plan, documents: Sequence[Document]) -> tuple[bytes, ...]:
+        """Return entities as they stand, for a subscription that is not told of a change but of a state."""
+        subscription = plan.subscription
         context = await self.context(subscription)
         if subscription.notification.join is not None:
-            return await self._joined(subscription, documents, context)
-        form, representation = self.form(subscription)
+            return await self._joined(plan, documents, context)
         return tuple(
-            entity_bytes(project(subscription, select(subscription, document)), context, form, representation)
-            for document in documents
+            self._entity(plan, project(subscription, select(subscription, document)), context) for document in documents
         )
 
     async def matches(self, subscription: Subscription, delta: Delta) -> bool:
@@ -105,44 +147,27 @@ class Preparing:
 
     async def context(self, subscription: Subscription) -> Context:
         """Return the context to render with. Better a notification with full names than none at all."""
+        key = (subscription.tenant, subscription.context_url)
+        now_s = asyncio.get_running_loop().time()
+        if self._missing_until_s.get(key, 0.0) > now_s:
+            return CORE
         try:
-            return await self._contexts.resolve(subscription.tenant, subscription.context_url)
+            return await self._contexts.resolve(*key)
         except HubError as error:
             log.warning("the @context of subscription %s cannot be had: %s", subscription.id, error.detail)
+            self._missing_until_s[key] = now_s + CONTEXT_RETRY_S
             return CORE
 
-    def _change(self, subscription: Subscription, delta: Delta, context: Context) -> bytes:
-        form, representation = self.form(subscription)
-        commit = delta.commit
-        if commit.after is None:
-            document = project(subscription, _notice(subscription, delta))
-            return entity_bytes(document, context, form, representation)
-        if commit.commit != self._commit:
-            self._commit = commit.commit
-            self._rendered.clear()
+    async def _joined(self, plan: Plan, documents: Sequence[Document], context: Context) -> tuple[bytes, ...]:
+        subscription = plan.subscription
         params = subscription.notification
-        key = (
-            *(context.key, form.context_url, params.endpoint.accept, representation, params.projection),
-            *(params.show_changes, subscription.datasets),
-        )
-        body = self._rendered.get(key)
-        if body is None:
-            document = project(subscription, _notice(subscription, delta))
-            body = self._rendered[key] = entity_bytes(document, context, form, representation)
-        return body
-
-    async def _joined(
-        self, subscription: Subscription, documents: Sequence[Document], context: Context
-    ) -> tuple[bytes, ...]:
-        params = subscription.notification
-        form, representation = self.form(subscription)
         linked = LinkedEntities(
             lambda ids: self._consumption.documents(subscription.tenant, ids),
             View(params.projection or EVERYTHING, subscription.datasets),
             Join(params.join or "inline", params.join_level),
         )
         shown = await linked.collect(documents)
-        return tuple(entity_bytes(document, context, form, representation) for document in shown if document)
+        return tuple(self._entity(plan, document, context) for document in shown if document)
 
 
 def _notice(subscription: Subscription, delta: Delta) -> Document:

@@ -14,13 +14,7 @@ class Ticket:
     def __init__(self, before: int, last: int) -> None:
         self.before = before  # sequence of the change before the commit
         self.last = last  # sequence of its last change
-        self.owed = 0
-
-    def owe(self) -> None:
-        self.owed += 1
-
-    def settle(self) -> None:
-        self.owed -= 1
+        self.owed = 0  # to how many subscribers
 
 
 class Progress:

@@ -29,7 +29,8 @@ class Application:
     """
 
     def __init__(self, routes: Iterable[Route], *, echoed: Iterable[str] = ()) -> None:
-        self._router = Router(routes)
+        self.routes = tuple(routes)
+        self._router = Router(self.routes)
         self._echoed = tuple(echoed)
 
     async def answer(self, request: RoutableRequest) -> Response:

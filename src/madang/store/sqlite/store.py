@@ -22,6 +22,7 @@ from madang.model.query.model import EntityQuery, Found
 from madang.store.port import Capabilities
 from madang.store.sqlite import functions as narrow_functions
 from madang.store.sqlite import history_reading as history_functions
+from madang.store.sqlite.attribute_uses import AttributeUses, attribute_uses
 from madang.store.sqlite.history import SqliteHistory
 from madang.store.sqlite.narrow import narrow
 from madang.store.sqlite.reading import find
@@ -61,6 +62,7 @@ class SqliteStore(SqliteHistory):
         self.next_entity = 1
         self.next_name = 1
         self.next_sequence = 1
+        self.sequence_committed = 0
         self.value_index = ValueIndex()
 
     # ------------------------------------------------------------------ life
@@ -129,7 +131,7 @@ class SqliteStore(SqliteHistory):
         """Read the small tables that are kept in memory."""
         connection = self.writing
         self.tenant_keys = {name: key for key, name in connection.execute("SELECT key, name FROM tenant")}
-        self.name_texts = dict(connection.execute("SELECT key, text FROM name").fetchall())
+        self.name_texts = {key: text for key, text in connection.execute("SELECT key, text FROM name")}
         self.name_keys = {text: key for key, text in self.name_texts.items()}
         highest = connection.execute(
             "SELECT (SELECT ifnull(max(key), 0) FROM entity), (SELECT ifnull(max(key), 0) FROM name), "
@@ -139,6 +141,7 @@ class SqliteStore(SqliteHistory):
         last = connection.execute("SELECT operation, value FROM change WHERE sequence = ?", (highest[2],)).fetchone()
         if last is not None and last[0] == Operation.ENTITY_CREATED:
             self.next_sequence += creation_count(orjson.loads(last[1])) - 1
+        self.sequence_committed = self.next_sequence - 1
         self.value_index.open(connection)
 
     async def close(self) -> None:
@@ -240,7 +243,11 @@ class SqliteStore(SqliteHistory):
     async def type_names(self, tenant: str) -> list[tuple[str, int]]:
         sql = "SELECT type, count(*) FROM entity_type WHERE tenant = ? GROUP BY type ORDER BY type"
         key = self.tenant_keys.get(tenant, 0)
-        return await self.run(lambda: self.reader().execute(sql, (key,)).fetchall())
+        return await self.run(lambda: [(name, count) for name, count in self.reader().execute(sql, (key,))])
+
+    async def attribute_uses(self, tenant: str) -> tuple[int, AttributeUses]:
+        """Return the sequence of the last change counted, and (types, attribute, attribute type, instances) rows."""
+        return await self.run(lambda: attribute_uses(self.reader(), self.tenant_keys.get(tenant, 0)))
 
     async def record(self, tenant: str, kind: str, id: str) -> Json | None:
         return read_record(self.reader(), self.tenant_keys.get(tenant, 0), kind, id)
@@ -269,7 +276,8 @@ class SqliteStore(SqliteHistory):
         stored: list[StoredChange] = []
         for sequence, batch, tenant, time_us, operation, id, attribute, dataset, observed_us, value, *by in rows:
             body = None if value is None else orjson.loads(value)
-            if operation == Operation.ENTITY_CREATED and "id" in body:
+            changes: tuple[Change, ...]
+            if operation == Operation.ENTITY_CREATED and isinstance(body, dict) and "id" in body:
                 changes = creation_changes(body)
             else:
                 changes = (self._change(operation, id, attribute, dataset, observed_us, body),)
@@ -287,7 +295,7 @@ class SqliteStore(SqliteHistory):
         return Change(Operation(operation), id, names.get(attribute), names.get(dataset), observed_us, value)
 
     async def last_sequence(self) -> int:
-        return self.next_sequence - 1
+        return self.sequence_committed
 
     async def bookmark(self, reader: str) -> int:
         found = self.reader().execute("SELECT sequence FROM bookmark WHERE reader = ?", (reader,)).get
@@ -299,7 +307,7 @@ class SqliteStore(SqliteHistory):
             "WHERE e.expires_us <= ? ORDER BY e.expires_us LIMIT ?",
             (now_us, limit),
         )
-        return rows.fetchall()
+        return [(tenant, id) for tenant, id in rows]
 
 
 INLINE_DOCUMENTS_MAX = 100

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
 
+import apsw
 import orjson
 
 from madang.base.limits import ENTITY_KEYS_CACHED_MAX
@@ -14,9 +15,10 @@ from madang.base.times import try_date_time
 from madang.model.change import Change, Operation, creation_changes
 from madang.model.entity import Document, Instance, Json, types_of
 from madang.store.port import EntityWrite, RecordWrite, Writes, change_count
+from madang.store.sqlite.value_index import ValueIndex
 
-if TYPE_CHECKING:
-    from madang.store.sqlite.store import SqliteStore
+T = TypeVar("T")
+
 
 _INSERT_ENTITY = "INSERT INTO entity (key, tenant, id, body, expires_us) VALUES (?, ?, ?, jsonb(?), ?)"
 _UPDATE_ENTITY = "UPDATE entity SET body = jsonb(?), expires_us = ? WHERE key = ?"
@@ -32,10 +34,30 @@ _PUT_RECORD = (
 )
 
 
+class Owner(Protocol):
+    """What a transaction needs of its store: the writing connection, and the keys that are kept in memory."""
+
+    tenant_keys: dict[str, int]
+    name_keys: dict[str, int]
+    name_texts: dict[int, str]
+    entity_keys: dict[tuple[int, str], int]
+    next_entity: int
+    next_name: int
+    next_sequence: int
+    sequence_committed: int
+    value_index: ValueIndex
+
+    @property
+    def writing(self) -> apsw.Connection: ...
+
+    async def run_commit(self, function: Callable[[], T]) -> T:
+        """Run what waits for the disk in the committing thread."""
+
+
 class SqliteTransaction:
     """Made by `SqliteStore.begin`, which holds the store's turn until commit or rollback."""
 
-    def __init__(self, store: SqliteStore, turn: asyncio.Lock) -> None:
+    def __init__(self, store: Owner, turn: asyncio.Lock) -> None:
         self._store = store
         self._turn = turn
         self._counters = (store.next_entity, store.next_name, store.next_sequence)
@@ -102,6 +124,7 @@ class SqliteTransaction:
         except BaseException:
             self._undo()
             raise
+        store.sequence_committed = store.next_sequence - 1
         self._turn.release()
 
     async def rollback(self) -> None:
@@ -140,15 +163,13 @@ class SqliteTransaction:
     def _unpack(self, first: int, document: Document) -> None:
         """Turn the one row of a creation into a row for each of its changes, at the sequences set aside for them."""
         connection = self._store.writing
-        columns = "batch, tenant, time_us, entity, who, package"
-        batch, tenant, time_us, entity, who, package = connection.execute(
-            f"SELECT {columns} FROM change WHERE sequence = ?",  # noqa: S608 - a constant
-            (first,),
+        place = connection.execute(
+            "SELECT batch, tenant, time_us, entity, who, package FROM change WHERE sequence = ?", (first,)
         ).fetchone()
+        assert place is not None
         changes = creation_changes(document)
         head = orjson.dumps(changes[0].value).decode()
         connection.execute("UPDATE change SET value = ? WHERE sequence = ?", (head, first))
-        place = (batch, tenant, time_us, entity, who, package)
         rows = [self._row(sequence, change, place) for sequence, change in enumerate(changes[1:], first + 1)]
         connection.executemany(_INSERT_CHANGE, rows)
 
@@ -271,12 +292,10 @@ class SqliteTransaction:
             else:
                 number = None
             text = orjson.dumps(value).decode()
-        if attribute is not None:
-            attribute = names.get(attribute) or self._name_key(attribute)
-        if dataset is not None:
-            dataset = names.get(dataset) or self._name_key(dataset)
-        place = (entity, attribute, dataset, observed_us, number, text, who, package, instance)
-        return (sequence, batch, tenant, time_us, operation.value, *place)
+        attribute_key = None if attribute is None else names.get(attribute) or self._name_key(attribute)
+        dataset_key = None if dataset is None else names.get(dataset) or self._name_key(dataset)
+        what = (attribute_key, dataset_key, observed_us, number, text)
+        return (sequence, batch, tenant, time_us, operation.value, entity, *what, who, package, instance)
 
     def _write_records(self, records: list[RecordWrite]) -> None:
         store = self._store
@@ -305,7 +324,7 @@ class SqliteTransaction:
         )
 
 
-def _commit(connection: Any) -> Any:
+def _commit(connection: apsw.Connection) -> Callable[[], None]:
     def commit() -> None:
         connection.execute("COMMIT")
 
@@ -345,6 +364,6 @@ def number_of(operation: Operation, instance: Instance) -> float | None:
     if instance["type"] != "Property" or "expiresAt" in instance:
         return None
     try:
-        return float(number)  # type: ignore[arg-type]  # an int or a float, as tested above
+        return float(number)
     except OverflowError:
         return None
