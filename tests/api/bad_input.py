@@ -49,7 +49,7 @@ TEMPORAL: Final[Json] = {
 }
 QUERY: Final[Json] = {
     "type": "Query",
-    "entities": [{"type": "T", "idPattern": "urn:.*"}, {"type": "(T,U);T", "id": "urn:x:1"}],
+    "entities": [{"type": "T", "idPattern": "urn:.*"}, {"type": "(T;U)", "id": "urn:x:1"}],
     "attrs": ["n", "name"],
     "q": 'n>0;name[en]=="a"|at=="urn:x:2"',
     "geoQ": {"georel": "near;maxDistance==1000", "geometry": "Point", "coordinates": [127.4, 36.3]},

@@ -275,7 +275,7 @@ async def test_the_demo_tells_how_it_goes_and_counts_notifications(tmp_path: Pat
         client = Client(hub.application, root="/madang/v1")
         assert (await client.get(STATUS)).json()["ready"] is False
         await demo.load(hub.core, "http://127.0.0.1:1", lambda *_: None, lambda *_: None)
-        assert (await client.post(INBOX, {"id": "urn:n"})).status == 204
+        assert (await client.post(INBOX, json={"id": "urn:n"})).status == 204
         told = (await client.get(STATUS)).json()
         assert (told["ready"], told["entities"], told["notifications"]) == (True, 33, 1)
         assert told["sources"]["air"]["rows"] == 336

@@ -17,6 +17,7 @@ QUERY_TERMS_MAX = 200
 QUERY_NESTING_MAX = 32  # parentheses or links inside each other, in any query language
 REGEX_CHARACTERS_MAX = 512
 GEOMETRY_POSITIONS_MAX = 10_000
+GEOMETRY_CROSSINGS_MAX = 1_000  # of its own lines, in a geometry that is mended
 ORDER_KEYS_MAX = 16
 ENTITY_IDS_PER_QUERY_MAX = 10_000
 CONTEXT_BYTES_MAX = 2 * 1024 * 1024

@@ -240,7 +240,7 @@ class Writer:
     async def _write_group(self, mutations: list[_Mutation]) -> None:
         try:
             await self._attempt(mutations)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever the store raises is told to the callers
             if len(mutations) == 1:
                 self._refuse(mutations[0], error)
                 return
@@ -318,9 +318,9 @@ class Writer:
                 continue
             view.keep()
             group.add(view.writes)
-            if mutation.create_tenant and mutation.tenant not in self._tenants:
-                if mutation.tenant not in group.writes.tenants:
-                    group.writes.tenants.append(mutation.tenant)
+            is_new = mutation.create_tenant and mutation.tenant not in self._tenants
+            if is_new and mutation.tenant not in group.writes.tenants:
+                group.writes.tenants.append(mutation.tenant)
 
     def _publish(self, writes: Writes, first: int) -> None:
         self._tenants.update(writes.tenants)

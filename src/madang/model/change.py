@@ -30,8 +30,7 @@ class Operation(IntEnum):
 class Change(NamedTuple):
     """One row of the change log.
 
-    `commit` is the same for all rows that one request wrote about one entity, and grows with time: the sequence of its first
-    row. `value` is the whole attribute instance in canonical form (sub-attributes included). `previous` is the instance
+    `value` is the whole attribute instance in canonical form (sub-attributes included). `previous` is the instance
     before, for showChanges; it is not stored, and is None when the log is read back after a restart. `instance` is the
     sequence of the first version of an instance that was modified through the temporal API, else None.
     """
@@ -47,7 +46,10 @@ class Change(NamedTuple):
 
 
 class StoredChange(NamedTuple):
-    """A change as the log gives it back; times in microseconds since 1970 UTC."""
+    """A change as the log gives it back; times in microseconds since 1970 UTC.
+
+    `commit` is the same for all rows that one request wrote about one entity: the sequence of the first of them.
+    """
 
     sequence: int
     commit: int
@@ -90,8 +92,8 @@ def creation_count(document: Document) -> int:
 class EntityCommit:
     """All that one request changed in one entity: what readers of the log are handed.
 
-    `before` and `after` are the whole documents; `after` is None when the entity is gone. For a reader that goes on from
-    its bookmark after a restart (`replayed`) `before` is mostly None, and `after` holds what this commit wrote over the
+    `before` and `after` are the whole documents; `after` is None when the entity is gone. For a reader that goes on
+    from its bookmark after a restart (`replayed`) `before` is mostly None, and `after` holds what this commit wrote over the
     document as it stands when it is read (`madang.model.replay`).
     `commit` is the sequence of the first change row, `sequence_last` of the last.
     """

@@ -15,7 +15,9 @@ _ATTRIBUTES: Final = _WRITTEN | {Operation.ATTRIBUTE_DELETED}
 
 def creates(changes: Sequence[Change]) -> bool:
     """Tell whether the rows are those of an entity's creation, of which they hold everything (`creation_changes`)."""
-    return any(change.operation is Operation.ENTITY_CREATED and set(change.value or ()) == {"type"} for change in changes)
+    return any(
+        change.operation is Operation.ENTITY_CREATED and set(change.value or ()) == {"type"} for change in changes
+    )
 
 
 def state_after(document: Document | None, changes: Sequence[Change], time: str) -> Document | None:

@@ -161,7 +161,11 @@ def parse_json(body: bytes) -> Json:
     except orjson.JSONDecodeError as error:
         raise InvalidRequest(f"The body is not JSON: {error}") from error
     # Each level takes a bracket, so a body with few of them needs no look, nor one whose brackets soon pair off.
-    if body.count(b"{") + body.count(b"[") > JSON_DEPTH_MAX and not _surely_flat(body) and _deeper_than(data, JSON_DEPTH_MAX):
+    if (
+        body.count(b"{") + body.count(b"[") > JSON_DEPTH_MAX
+        and not _surely_flat(body)
+        and _deeper_than(data, JSON_DEPTH_MAX)
+    ):
         raise InvalidRequest(f"The body is nested more deeply than the {JSON_DEPTH_MAX} levels this hub reads")
     return data
 

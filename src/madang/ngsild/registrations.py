@@ -19,7 +19,7 @@ def routes(core: Core) -> list[Route]:
     async def refuse(request: Request) -> Response:
         # What is wrong with the request itself is told first, as everywhere (clause 6.3.4).
         tenant = tenant_of(request)
-        if request.method == "GET":
+        if request.method in ("GET", "HEAD"):
             negotiate(request)
             await link_context(request, core, tenant)
         elif request.method != "DELETE":

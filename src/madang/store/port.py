@@ -49,7 +49,7 @@ def change_count(write: EntityWrite) -> int:
 
 @dataclass(slots=True)
 class RecordWrite:
-    """A record is any other thing kept as JSON under (tenant, kind, id): subscription, context … `body` None deletes it."""
+    """A record is anything else, kept as JSON under (tenant, kind, id): subscription, context … None deletes it."""
 
     tenant: str
     kind: str
@@ -79,8 +79,10 @@ class Transaction(Protocol):
     async def record(self, tenant: str, kind: str, id: str) -> Json | None: ...
 
     async def apply(self, writes: Writes) -> int:
-        """Write everything; return the sequence of the first change row. Sequences are given in the order of `writes.entities`
-        (their changes in order), then logged records: the caller computes the others by counting.
+        """Write everything; return the sequence of the first change row.
+
+        Sequences are given in the order of `writes.entities` (their changes in order), then of the logged records: the
+        caller computes the others by counting.
         """
 
     async def commit(self) -> None:
@@ -90,7 +92,7 @@ class Transaction(Protocol):
 
 
 class Store(HistoryStore, Protocol):
-    """Current state, change log and records of all tenants. The default tenant is "". Times in microseconds since 1970 UTC."""
+    """Current state, change log and records of all tenants ("" is the default). Times: microseconds since 1970 UTC."""
 
     capabilities: Capabilities
 

@@ -59,6 +59,8 @@ def parse(parameters: Mapping[str, object], names: Names) -> GeoQuery | None:
     attribute = parameters.get("geoproperty", "location")
     if not isinstance(attribute, str):
         raise BadRequestData("geoproperty is not a text; allowed is the name of a GeoProperty", where="geoproperty")
+    if relation != "near" and "Polygon" in str(geometry_type):
+        _check_polygon(str(geometry_type), coordinates)
     return GeoQuery(
         relation,
         str(geometry_type),
@@ -67,6 +69,16 @@ def parse(parameters: Mapping[str, object], names: Names) -> GeoQuery | None:
         distance_m,
         farther,
     )
+
+
+def _check_polygon(geometry_type: str, coordinates: Json) -> None:
+    """Refuse a reference that cannot be mended: rings should not cross themselves, but in the field some do."""
+    if geometries.shape({"type": geometry_type, "coordinates": coordinates}) is None:
+        raise BadRequestData(
+            f"coordinates: the rings of the {geometry_type} cross themselves too often; "
+            "allowed are rings that do not",
+            where="coordinates",
+        )
 
 
 def _relation(georel: object) -> tuple[str, float, bool]:

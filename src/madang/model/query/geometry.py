@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, Final, TypeAlias
 
 import orjson
 
 from madang.base.errors import BadRequestData
-from madang.base.limits import GEOMETRY_POSITIONS_MAX
+from madang.base.limits import GEOMETRY_CROSSINGS_MAX, GEOMETRY_POSITIONS_MAX
 from madang.model.entity import Json
 
+_SAMPLE_SEGMENTS: Final = 200
 EARTH_RADIUS_M: Final = 6_371_008.8  # mean radius; the standard asks for the haversine formula (clause 4.23.1)
 
 # How deep the positions lie inside "coordinates", by geometry type (RFC 7946 section 3.1; clause 4.7.1 leaves out
@@ -40,11 +42,11 @@ def check(geometry_type: object, coordinates: Json, where: str) -> None:
         raise BadRequestData(
             f"geometry: {geometry_type!r:.60} is not a geometry type; allowed are {', '.join(DEPTHS)}", where="geometry"
         )
-    _check_nested(geometry_type, coordinates, DEPTHS[geometry_type], where)
-    if sum(1 for _ in positions(coordinates)) > GEOMETRY_POSITIONS_MAX:
+    if sum(1 for _ in islice(positions(coordinates), GEOMETRY_POSITIONS_MAX + 1)) > GEOMETRY_POSITIONS_MAX:
         raise BadRequestData(
             f"{where}: the geometry has more than {GEOMETRY_POSITIONS_MAX} positions, which is the limit", where=where
         )
+    _check_nested(geometry_type, coordinates, DEPTHS[geometry_type], where)
 
 
 def _check_nested(geometry_type: str, coordinates: Json, depth: int, where: str) -> None:
@@ -118,13 +120,13 @@ def parse_coordinates(text: object, where: str) -> Json:
     return text
 
 
-def positions(coordinates: Json) -> Iterator[Position]:
+def positions(coordinates: Json, depth: int = 3) -> Iterator[Position]:
     """Yield every position of (checked or unchecked) coordinates; what is no position is left out."""
-    if not isinstance(coordinates, list) or not coordinates:
+    if not isinstance(coordinates, list) or not coordinates or depth < 0:
         return
     if isinstance(coordinates[0], list):
         for item in coordinates:
-            yield from positions(item)
+            yield from positions(item, depth - 1)
     elif len(coordinates) >= 2 and all(isinstance(number, int | float) for number in coordinates[:2]):
         yield float(coordinates[0]), float(coordinates[1])
 
@@ -225,7 +227,30 @@ def shape(geometry: Json) -> Any:
         return None
     if found.is_empty:
         return None
-    return found if found.is_valid else shapely.make_valid(found)
+    if found.is_valid:
+        return found
+    if _crossings_estimate(found) > GEOMETRY_CROSSINGS_MAX:
+        return None
+    return shapely.make_valid(found, method="structure", keep_collapsed=True)
+
+
+def _crossings_estimate(geometry: Any) -> float:
+    """Return about how often the lines of a geometry cross each other: mending takes the square of that in time.
+
+    A sample of the segments is held against all of them.
+    """
+    import numpy
+    import shapely
+
+    rings = shapely.get_parts(shapely.get_rings(geometry)) if geometry.area else shapely.get_parts(geometry)
+    corners = [shapely.get_coordinates(ring) for ring in rings]
+    pairs = [numpy.stack((line[:-1], line[1:]), axis=1) for line in corners if len(line) > 1]
+    if not pairs:
+        return 0.0
+    segments = shapely.linestrings(numpy.concatenate(pairs))
+    sample = segments[:: max(1, len(segments) // _SAMPLE_SEGMENTS)]
+    found = shapely.STRtree(segments).query(sample, predicate="crosses")
+    return float(found.shape[1] * len(segments) / len(sample) / 2)
 
 
 def _flat(coordinates: Json) -> Json:

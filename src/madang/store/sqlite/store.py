@@ -74,17 +74,7 @@ class SqliteStore(SqliteHistory):
             Conflict: another process uses the folder. Unsupported: a newer version wrote it. StoreFailed: unwritable.
         """
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._lock()
-            if Path(self._path).exists():
-                look(self._path)
-            self._writing = self._connect()
-            # Until it is known whose database it is, nothing may be written, not even when it is closed again.
-            self._writing.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-            check_owner(self._writing)
-            self._writing.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
-            self._writing.pragma("journal_mode", "wal")
-            migrate(self._writing)
+            self._take()
         except (OSError, apsw.Error) as error:
             self._unlock()
             raise StoreFailed(f"The data folder {self._folder} cannot be used: {error}") from error
@@ -92,6 +82,20 @@ class SqliteStore(SqliteHistory):
             self._unlock()
             raise
         self._recall()
+
+    def _take(self) -> None:
+        """Make the folder and the database ours, and bring its schema to this version."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._lock()
+        if Path(self._path).exists():
+            look(self._path)
+        self._writing = self._connect()
+        # Until it is known whose database it is, nothing may be written, not even when it is closed again.
+        self._writing.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        check_owner(self._writing)
+        self._writing.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
+        self._writing.pragma("journal_mode", "wal")
+        migrate(self._writing)
 
     def _lock(self) -> None:
         path = self._folder / LOCK_FILE
@@ -131,7 +135,7 @@ class SqliteStore(SqliteHistory):
         """Read the small tables that are kept in memory."""
         connection = self.writing
         self.tenant_keys = {name: key for key, name in connection.execute("SELECT key, name FROM tenant")}
-        self.name_texts = {key: text for key, text in connection.execute("SELECT key, text FROM name")}
+        self.name_texts = dict(connection.execute("SELECT key, text FROM name"))
         self.name_keys = {text: key for key, text in self.name_texts.items()}
         highest = connection.execute(
             "SELECT (SELECT ifnull(max(key), 0) FROM entity), (SELECT ifnull(max(key), 0) FROM name), "
@@ -286,7 +290,7 @@ class SqliteStore(SqliteHistory):
                     stored.append(StoredChange(number, batch, tenant, time_us, change, *by))
         return stored[:limit]
 
-    def _change(  # noqa: PLR0913 - one argument a column
+    def _change(
         self, operation: int, id: str | None, attribute: int, dataset: int, observed_us: int | None, value: Json
     ) -> Change:
         names = self.name_texts
@@ -322,7 +326,8 @@ _CHANGES = """
 _CHECKS = (
     (
         "{} entities of the current state have no change in the log",
-        "SELECT count(*) FROM entity WHERE body IS NOT NULL AND key NOT IN (SELECT entity FROM change WHERE entity > 0)",
+        "SELECT count(*) FROM entity WHERE body IS NOT NULL "
+        "AND key NOT IN (SELECT entity FROM change WHERE entity > 0)",
     ),
     (
         "{} rows of the type index point at no entity",

@@ -214,54 +214,36 @@ class SqliteTransaction:
     def _write_entities(self, entities: list[EntityWrite]) -> None:
         """Write final states once per entity, and all change rows in order."""
         store = self._store
-        inserts: list[tuple[Any, ...]] = []
-        updates: dict[int, tuple[Any, ...]] = {}
-        types: dict[tuple[int, str, int], str | None] = {}
-        rows: list[tuple[Any, ...]] = []
-        fresh: dict[int, int] = {}
+        rows = _Rows()
         dumps = orjson.dumps
         index = store.value_index
-        indexed: dict[int, dict[int, tuple[Document | None, Document | None]]] = {}
         for write in entities:
             tenant = store.tenant_keys[write.tenant]
-            key = self._entity_key(tenant, write.entity)
             before, after = write.before, write.after
             body = None if after is None or after is before else dumps(after).decode()
+            key = self._entity_key(tenant, write.entity)
             if not key:
-                key = store.next_entity
-                store.next_entity += 1
-                store.entity_keys[tenant, write.entity] = key
-                self._new_entities.append((tenant, write.entity))
-                fresh[key] = len(inserts)
-                inserts.append((key, tenant, write.entity, body, _expires(after)))
+                key = self._new_entity(tenant, write.entity)
+                rows.inserts[key] = (key, tenant, write.entity, body, _expires(after))
             elif after is not before:
-                if key in fresh:
-                    inserts[fresh[key]] = (key, tenant, write.entity, body, _expires(after))
-                else:
-                    updates[key] = (body, _expires(after), key)
+                rows.state(key, tenant, write.entity, body, _expires(after))
             if before is None or after is None or before["type"] != after["type"]:
-                _type_rows(tenant, key, write, types)
+                rows.types_of(tenant, key, write)
             if after is not before and index.active(tenant):
-                of_tenant = indexed.setdefault(tenant, {})
-                of_tenant[key] = (of_tenant[key][0] if key in of_tenant else before, after)
+                rows.indexed_values(tenant, key, before, after)
             if write.changes is None:
-                rows.append(self._creation_row(write, tenant, key, body))
+                rows.changes.append(self._creation_row(write, tenant, key, body))
             elif write.changes:
-                rows.extend(self._change_rows(write, tenant, key))
-        connection = store.writing
-        if inserts:
-            connection.executemany(_INSERT_ENTITY, inserts)
-        if updates:
-            connection.executemany(_UPDATE_ENTITY, list(updates.values()))
-        if types:
-            removed = [place for place, id in types.items() if id is None]
-            if removed:
-                connection.executemany(_DELETE_TYPE, removed)
-            connection.executemany(_INSERT_TYPE, [(*place, id) for place, id in types.items() if id is not None])
-        if rows:
-            connection.executemany(_INSERT_CHANGE, rows)
-        for tenant, documents in indexed.items():
-            index.replace_many(connection, tenant, [(key, *states) for key, states in documents.items()])
+                rows.changes.extend(self._change_rows(write, tenant, key))
+        rows.write(store.writing, index)
+
+    def _new_entity(self, tenant: int, id: str) -> int:
+        store = self._store
+        key = store.next_entity
+        store.next_entity += 1
+        store.entity_keys[tenant, id] = key
+        self._new_entities.append((tenant, id))
+        return key
 
     def _creation_row(self, write: EntityWrite, tenant: int, key: int, body: str | None) -> tuple[Any, ...]:
         """One row for the whole creation; the sequences of its changes are set aside (`creation_changes`)."""
@@ -287,10 +269,8 @@ class SqliteTransaction:
         number = text = None
         if value is not None:
             number = value.get("value")
-            if number.__class__ is int or number.__class__ is float:
-                number = number_of(operation, value)
-            else:
-                number = None
+            is_number = number.__class__ is int or number.__class__ is float
+            number = number_of(operation, value) if is_number else None
             text = orjson.dumps(value).decode()
         attribute_key = None if attribute is None else names.get(attribute) or self._name_key(attribute)
         dataset_key = None if dataset is None else names.get(dataset) or self._name_key(dataset)
@@ -324,19 +304,57 @@ class SqliteTransaction:
         )
 
 
+class _Rows:
+    """The rows of one group, gathered so that each statement runs once over many."""
+
+    __slots__ = ("changes", "indexed", "inserts", "types", "updates")
+
+    def __init__(self) -> None:
+        self.inserts: dict[int, tuple[Any, ...]] = {}
+        self.updates: dict[int, tuple[Any, ...]] = {}
+        self.types: dict[tuple[int, str, int], str | None] = {}
+        self.indexed: dict[int, dict[int, tuple[Document | None, Document | None]]] = {}
+        self.changes: list[tuple[Any, ...]] = []
+
+    def state(self, key: int, tenant: int, id: str, body: str | None, expires_us: int | None) -> None:
+        """Note the state after a write; of several writes to one entity the last counts."""
+        if key in self.inserts:
+            self.inserts[key] = (key, tenant, id, body, expires_us)
+        else:
+            self.updates[key] = (body, expires_us, key)
+
+    def types_of(self, tenant: int, key: int, write: EntityWrite) -> None:
+        """Note which rows of the type index must be there (the id) or not (None); the last word holds."""
+        for name in types_of(write.before) if write.before is not None else []:
+            self.types[tenant, name, key] = None
+        for name in types_of(write.after) if write.after is not None else []:
+            self.types[tenant, name, key] = write.entity
+
+    def indexed_values(self, tenant: int, key: int, before: Document | None, after: Document | None) -> None:
+        """Note the first and the last state of the group: the value index goes from one to the other."""
+        entities = self.indexed.setdefault(tenant, {})
+        entities[key] = (entities[key][0] if key in entities else before, after)
+
+    def write(self, connection: apsw.Connection, index: ValueIndex) -> None:
+        """Run the statements."""
+        if self.inserts:
+            connection.executemany(_INSERT_ENTITY, list(self.inserts.values()))
+        if self.updates:
+            connection.executemany(_UPDATE_ENTITY, list(self.updates.values()))
+        if self.types:
+            connection.executemany(_DELETE_TYPE, [place for place, id in self.types.items() if id is None])
+            connection.executemany(_INSERT_TYPE, [(*place, id) for place, id in self.types.items() if id is not None])
+        if self.changes:
+            connection.executemany(_INSERT_CHANGE, self.changes)
+        for tenant, entities in self.indexed.items():
+            index.replace_many(connection, tenant, [(key, *states) for key, states in entities.items()])
+
+
 def _commit(connection: apsw.Connection) -> Callable[[], None]:
     def commit() -> None:
         connection.execute("COMMIT")
 
     return commit
-
-
-def _type_rows(tenant: int, key: int, write: EntityWrite, types: dict[tuple[int, str, int], str | None]) -> None:
-    """Note which rows of the type index must be there (the id) or not (None) after this write; the last word holds."""
-    for name in types_of(write.before) if write.before is not None else []:
-        types[tenant, name, key] = None
-    for name in types_of(write.after) if write.after is not None else []:
-        types[tenant, name, key] = write.entity
 
 
 def _expires(document: Document | None) -> int | None:
@@ -345,12 +363,19 @@ def _expires(document: Document | None) -> int | None:
         return None
     earliest = try_date_time(document["expiresAt"]) if "expiresAt" in document else None
     for name, value in document.items():
-        if value.__class__ is dict and "expiresAt" in value or value.__class__ is list and name != "type":
-            for instance in value if isinstance(value, list) else (value,):
-                moment = try_date_time(instance.get("expiresAt")) if isinstance(instance, dict) else None
-                if moment is not None and (earliest is None or moment < earliest):
-                    earliest = moment
+        if value.__class__ is dict:
+            if "expiresAt" in value:
+                earliest = _earlier(earliest, value["expiresAt"])
+        elif value.__class__ is list and name != "type" and name != "scope":
+            for instance in value:
+                if "expiresAt" in instance:
+                    earliest = _earlier(earliest, instance["expiresAt"])
     return earliest
+
+
+def _earlier(earliest: int | None, text: str) -> int | None:
+    moment = try_date_time(text)
+    return moment if earliest is None or (moment is not None and moment < earliest) else earliest
 
 
 _NUMBERED = (Operation.ATTRIBUTE_CREATED, Operation.ATTRIBUTE_UPDATED, Operation.HISTORY_ADDED)
