@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whole-path benchmarks: fixed data, ratios to ceilings measured in the same run."""

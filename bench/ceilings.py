@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the same machine does at best in the same run: a bare ASGI function, and a bare SQLite loop."""
 
 from __future__ import annotations

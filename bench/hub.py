@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Starts a hub, a bare server or a notification sink as processes of their own, and ends them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Drives wrk, reads its report, and looks at processes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs the load shapes against a hub and prints what they make, as ratios to ceilings of the same run.
 
     python -m bench.run [--seconds 5] [--entities 100000] [--history FILE] [SHAPE …]
@@ -14,6 +15,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -129,17 +131,47 @@ def reads(run: Run, running: Hub) -> None:
             ceiling = wrk(url, connections=connections, seconds=run.seconds)
         what = f"GET /entities?type&limit=20, {len(page.content):,} B, {connections} connections"
         loaded(run, "R2", what, load, ceiling=ceiling, goal=">= 0.50")
+    with Writing(running, vehicles[50]["id"]) as writing, bare(page.content) as url:
+        load = wrk(running.api + path, seconds=run.seconds)
+        ceiling = wrk(url, seconds=run.seconds)
+    row = loaded(run, "R2", "the same, 64 connections, while one vehicle is written", load, ceiling=ceiling)
+    row.note = f"{writing.written / (2 * run.seconds):.0f} writes/s"
     changed = {**vehicles[0], "speed": {"type": "Property", "value": 1}}
     answer = running.client.patch(f"/entities/{vehicles[0]['id']}/attrs/speed", content=b'{"value":1}', headers=JSON)
     assert answer.status_code == 204, answer.text
     expect(running.client.get(path), [changed, *vehicles[1:20]])
 
 
+class Writing(threading.Thread):
+    """Writes one entity again and again, about a hundred times a second, until the block ends."""
+
+    def __init__(self, running: Hub, id: str) -> None:
+        super().__init__()
+        self._running = running
+        self._path = f"/entities/{id}/attrs/speed"
+        self._end = threading.Event()
+        self.written = 0
+
+    def run(self) -> None:
+        with httpx.Client(base_url=self._running.api) as client:
+            while not self._end.wait(0.01):
+                body = b'{"value":%d}' % (self.written % 90)
+                self.written += client.patch(self._path, content=body, headers=JSON).status_code == 204
+
+    def __enter__(self) -> Writing:
+        self.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._end.set()
+        self.join()
+
+
 class bare:  # noqa: N801 - reads as a word: `with bare(answer) as url`
     """The bare function serving one answer."""
 
     def __init__(self, answer: bytes) -> None:
-        self._file = tempfile.NamedTemporaryFile()
+        self._file = tempfile.NamedTemporaryFile()  # noqa: SIM115 - closed with the block
         self._file.write(answer)
         self._file.flush()
         self._module = module("bench.ceilings", self._file.name)
@@ -159,14 +191,20 @@ def queries(run: Run, running: Hub) -> None:
     above = [entity for entity in mine if entity["dissolvedOxygen"]["value"] > 990]
     named = [entity for entity in above if entity["name"]["value"] == "Station 995"]
     lon, lat = position(3 + STATION_TYPES * 40)
-    near = f"georel=near;maxDistance==300&geometry=Point&coordinates=[{lon},{lat}]"
+    near = f"georel=near;maxDistance==300&geometry=Point&coordinates=[{lon}{{n:07d}},{lat}]"
+    # {n} differs in every request, so that no answer can be one that was kept; it does not change which entities match.
     shapes = [
-        ("R3", "q: a number above", f"{kind}&q=dissolvedOxygen>990", above),
-        ("R3", "q: a number above and a text equal", f'{kind}&q=dissolvedOxygen>990;name=="Station 995"', named),
-        ("R3", "q: nothing matches", f"{kind}&q=dissolvedOxygen>5000", []),
+        ("R3", "q: a number above", f"{kind}&q=dissolvedOxygen>990.{{n:07d}}", above),
+        (
+            "R3",
+            "q: a number above and a text equal",
+            f'{kind}&q=dissolvedOxygen>990.{{n:07d}};name=="Station 995"',
+            named,
+        ),
+        ("R3", "q: nothing matches", f"{kind}&q=dissolvedOxygen>5000.{{n:07d}}", []),
         ("R4", "q and near 300 m", f"{kind}&q=dissolvedOxygen>=0&{near}", None),
         ("R4", "near 300 m", f"{kind}&{near}", None),
-        ("R4", "q, ordered by the number", f"{kind}&q=dissolvedOxygen>990&orderBy=dissolvedOxygen", None),
+        ("R4", "q, ordered by the number", f"{kind}&q=dissolvedOxygen>990.{{n:07d}}&orderBy=dissolvedOxygen", None),
     ]
     for declared in (False, True):
         if declared:
@@ -176,25 +214,9 @@ def queries(run: Run, running: Hub) -> None:
         for shape, what, query, expected in shapes:
             path = f"/entities?{query}&limit=20".replace(" ", "%20").replace('"', "%22").replace(">", "%3E")
             if expected is not None:
-                expect(running.client.get(path), expected[:20])
-            times = []
-            until = time.perf_counter() + run.seconds / 2
-            errors = 0
-            while time.perf_counter() < until:
-                begin = time.perf_counter()
-                errors += running.client.get(path).status_code != 200
-                times.append((time.perf_counter() - begin) * 1e3)
-            times.sort()
-            run.add(
-                Row(
-                    shape,
-                    f"{what}, {run.entities:,} entities, {'declared' if declared else 'no index'}",
-                    p50_ms=statistics.median(times),
-                    p99_ms=times[int(len(times) * 0.99)],
-                    errors=errors,
-                    goal="<= 5 ms" if declared else "<= 60 ms",
-                )
-            )
+                expect(running.client.get(path.format(n=1)), expected[:20])
+            what = f"{what}, {run.entities:,} entities, {'declared' if declared else 'no index'}"
+            _latency(run, running, path, what, "<= 5 ms" if declared else "<= 60 ms", shape=shape)
 
 
 # ---------------------------------------------------------------- writes
@@ -238,7 +260,7 @@ _first_free = 10_000_000
 
 def numbers(count: int) -> int:
     """Set aside entity numbers nobody has used."""
-    global _first_free  # noqa: PLW0603 - one counter for the process is what is meant
+    global _first_free
     first, _first_free = _first_free, _first_free + count
     return first
 
@@ -355,7 +377,8 @@ def history(run: Run, running: Hub) -> None:
             body = {"id": id, "type": "Gauge", "level": level}
             answer = running.client.post("/temporal/entities", content=compact(body), headers=JSON, timeout=300)
             assert answer.status_code in (201, 204), answer.text
-        day = f"timerel=after&timeAt=2020-01-01T00:00:00Z&aggrMethods=avg,max&aggrPeriodDuration=P1D&format=aggregatedValues"
+        day = "timerel=after&timeAt=2020-01-01T00:00:00Z&aggrMethods=avg,max&aggrPeriodDuration=P1D"
+        day += "&format=aggregatedValues"
         path = f"/temporal/entities/{id}?{day}"
         answer = running.client.get(path)
         assert answer.status_code == 200, answer.text
@@ -376,15 +399,19 @@ def _moment(minute: int) -> str:
     return datetime.fromtimestamp(1_700_006_400 + minute * 60, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _latency(run: Run, running: Hub, path: str, what: str, goal: str) -> None:
-    times = []
+def _latency(run: Run, running: Hub, path: str, what: str, goal: str, *, shape: str = "T1") -> None:
+    """Send one request after the other; {n} in the path differs each time."""
+    times: list[float] = []
     until = time.perf_counter() + run.seconds / 2
-    while time.perf_counter() < until or len(times) < 3:
+    number = errors = 0
+    while time.perf_counter() < until or number < 3:
+        number += 1
         begin = time.perf_counter()
-        assert running.client.get(path).status_code in (200, 206)
+        errors += running.client.get(path.replace("{n:07d}", f"{number:07d}")).status_code not in (200, 206)
         times.append((time.perf_counter() - begin) * 1e3)
     times.sort()
-    run.add(Row("T1", what, p50_ms=statistics.median(times), p99_ms=times[int(len(times) * 0.99)], goal=goal))
+    middle, high = statistics.median(times), times[int(len(times) * 0.99)]
+    run.add(Row(shape, what, p50_ms=middle, p99_ms=high, errors=errors, goal=goal))
 
 
 def start(run: Run, folder: Path) -> None:

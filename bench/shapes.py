@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The entities and requests of the load shapes, made from numbers so that every run has the same data.
 
 R1, R2, W1 … are the shapes of the project's benchmark definition; the two entities follow published loads of the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A notification receiver that counts the entities in what it is sent; GET /count tells, GET / resets nothing."""
 
 from __future__ import annotations

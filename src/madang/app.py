@@ -114,7 +114,7 @@ async def open_hub(
             provision=provision,
             consumption=consumption,
             discovery=discovery,
-            history=History(store, writer, clock),
+            history=History(store, writer, clock, instances_max=settings.temporal_instances_max),
             subscriptions=subscriptions,
             entity_maps=entity_maps,
             snapshots=snapshots,

@@ -25,8 +25,8 @@ READY_S = 60.0  # the promise, on a machine that does nothing else
 TYPES = {
     "AirQualityObserved": 13,
     "BikeHireDockingStation": 1_378,
-    "OffStreetParking": 141,
-    "OnStreetParking": 302,
+    "OffStreetParking": 186,
+    "OnStreetParking": 257,
     "PublicTransportStop": 3_115,
     "TrafficFlowObserved": 134,
     "TrafficSignal": 1_769,
@@ -147,7 +147,7 @@ def test_a_second_start_goes_on_where_it_was(folder: Path, playing: Playing) -> 
         after = again.told()
         assert again.ready_s < playing.ready_s
         assert after["entities"] == before["entities"]
-        assert after["demoTime"] > before["demoTime"][:16]
+        assert after["demoTime"] > before["demoTime"]
         assert after["sources"] == before["sources"]
         assert after["historyRows"] >= before["historyRows"]
         assert again.stop(signal.SIGINT) == 0

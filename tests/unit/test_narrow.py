@@ -13,9 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from madang.model.entity import Document, types_of
-from madang.model.query import order
+from madang.model.jsonld.context import CORE
+from madang.model.query import order, q
 from madang.model.query.match import matches
-from madang.model.query.model import EntityQuery
+from madang.model.query.model import EntityQuery, EntitySelector, TypeSelection
+from madang.model.query.q import Path, Term
 from madang.store.sqlite import functions
 from madang.store.sqlite.narrow import narrow
 from madang.store.sqlite.value_index import ValueIndex
@@ -146,3 +148,74 @@ def test_the_index_follows_writes(
             base.index.replace(base.connection, 1, key, document, None)
     finally:
         base.forget()
+
+
+def test_very_large_questions_stay_within_the_limits_of_sqlite(base: Base) -> None:
+    found: list[Document] = [
+        {"id": f"urn:x:{number}", "type": "T", "createdAt": "", "a": {"type": "Property", "value": number}}
+        for number in range(5)
+    ]
+    base.fill(found)
+    many = ",".join(map(str, range(3, 40)))
+    texts = [
+        ";".join([f"a=={many}"] * 120),
+        "|".join([f"a=={many}"] * 120),
+        "|".join(f"a=={number}" for number in range(3, 190)),
+        "a==" + ",".join(f'{number},"{number}",urn:x:{number}' for number in range(3, 60)),
+    ]
+    names = tuple(f"T{number}" for number in range(199))
+    types = TypeSelection((("T",), *((name,) for name in names)))
+    for declared in ([], ["a"]):
+        base.declare(declared)
+        try:
+            for text in texts:
+                query = EntityQuery(q=q.parse(text, CORE))
+                check(base, found, query, (1, 1))
+                check(base, found, replace(query, selectors=(EntitySelector(types=types),) * 30), (1, 1))
+            check(base, found, EntityQuery(selectors=(EntitySelector(types=types),)), (2, 1))
+            ids = tuple(f"urn:x:{number}" for number in range(3, 9_000))
+            check(base, found, EntityQuery(selectors=(EntitySelector(ids=ids),) * 2), (2, 1))
+        finally:
+            base.forget()
+
+
+def test_what_sql_cannot_decide_is_never_lost(base: Base) -> None:
+    found: list[Document] = [
+        {"id": f"urn:x:{number}", "type": "T", "createdAt": "", "a": {"type": "Property", "value": number}}
+        for number in range(5)
+    ]
+    base.fill(found)
+    for query in (
+        EntityQuery(q=q.parse("a>2;r{b}==1", CORE)),
+        EntityQuery(q=q.parse("a>2", CORE), extra=lambda document: bool(document["id"] == "urn:x:3")),
+        EntityQuery(q=Term(Path(('a"b',)), "==", ())),
+    ):
+        narrowed = narrow(query, 1, {})
+        assert not narrowed.exact
+        ids = {id for (id,) in base.connection.execute(*narrowed.select("e.id", order="e.key"))}
+        assert {"urn:x:3", "urn:x:4"} <= ids
+
+
+def test_an_index_is_filled_used_and_dropped(base: Base) -> None:
+    base.fill([])
+    base.connection.executemany(
+        "INSERT INTO entity VALUES (?, 1, ?, jsonb(?), NULL)",
+        [
+            (number, f"urn:x:{number}", orjson.dumps({"a": {"type": "Property", "value": number}}).decode())
+            for number in range(1, 100)
+        ],
+    )
+    base.declare(["a"])
+    try:
+        query = EntityQuery(q=q.parse("a>97", CORE))
+        sql, parameters = narrow(query, 1, base.index.declared(1), base.connection).select("e.id")
+        plan = [str(row[3]) for row in base.connection.execute("EXPLAIN QUERY PLAN " + sql, parameters)]
+        assert any("SEARCH value_number USING PRIMARY KEY" in step for step in plan)
+        assert not any("SCAN e" in step for step in plan)
+        assert base.connection.execute(sql, parameters).fetchall() == [("urn:x:98",), ("urn:x:99",)]
+        base.declare(["a"])  # a second time does nothing
+        assert base.index.active(1)
+    finally:
+        base.forget()
+    assert not base.index.active(1)
+    assert base.index.declared(1) == {}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from madang.base.errors import InvalidInput
+from madang.base.limits import TEMPORAL_INSTANCES_PER_ATTRIBUTE_MAX
 
 VARIABLE_PREFIX: Final = "MADANG_"
 STORE_IN_FOLDER: Final = "sqlite"
@@ -95,6 +96,13 @@ class Settings:
     )
     sweep_s: float = field(
         default=0.5, metadata=_about(_positive, "pause between two looks for what has expired", unit="seconds")
+    )
+    temporal_instances_max: int = field(
+        default=TEMPORAL_INSTANCES_PER_ATTRIBUTE_MAX,
+        metadata=_about(
+            _whole(1, 1_000_000),
+            "instances of an attribute in one temporal answer before it becomes a partial one (206)",
+        ),
     )
     log: str = field(
         default="warning",

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from madang.base.settings import Settings
 
 PYTHON_OLDEST: Final = (3, 11)
-PACKAGES: Final = ("apsw", "orjson", "granian", "uvloop", "httpcore", "pyld", "re2")
+PACKAGES: Final = ("apsw", "orjson", "granian", "uvloop", "httpcore", "pyld", "python_calamine", "re2")
 DISK_FREE_BYTES_MIN: Final = 1_000_000_000
 MADE_S: Final = 1_767_225_600  # 2026-01-01T00:00:00Z: a clock before this is wrong
 _SQLITE_FEATURES: Final = {

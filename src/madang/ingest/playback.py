@@ -32,6 +32,7 @@ SECOND_US: Final = 1_000_000
 CATCH_UP_US: Final = 24 * 3_600 * SECOND_US  # of the demo's time; what lies longer back is left out
 BOOKMARK_S: Final = 5
 BACKFILL_STEP_S: Final = 3_600
+BACKFILL_GENERATED_H: Final = 2  # many things, so every second hour is enough for a chart
 PROFILE_ORIGIN: Final = "profile of another city"
 GENERATED_ORIGIN: Final = "generated"
 PLAN_ORIGIN: Final = "recorded plan"
@@ -86,14 +87,14 @@ class Player:
         if self._state.backfilled:
             return 0
         hours = self._city.backfill_h
-        end_us, written = self._played_us, 0
+        end_us, written = self._played_us // SECOND_US * SECOND_US, 0
         for hour in range(hours):
             until_us = end_us - (hours - 1 - hour) * BACKFILL_STEP_S * SECOND_US
             after_us = until_us - BACKFILL_STEP_S * SECOND_US
             written += await self._write(list(self._recorded(after_us, until_us)))
-            written += await self._write(
-                [each for things in self._things for each in _full(things, until_us, self._city)]
-            )
+            if (hours - 1 - hour) % BACKFILL_GENERATED_H == 0:
+                full = [each for things in self._things for each in _full(things, until_us, self._city)]
+                written += await self._write(full)
             progress(hour + 1, hours)
         self._state.backfilled = True
         await self._bookmark()
@@ -115,7 +116,8 @@ class Player:
         return written
 
     async def close(self) -> None:
-        """Remember how far it has played."""
+        """Play up to this moment and remember it, so that the next start does not go back."""
+        await self.tick()
         await self._bookmark()
 
     async def _bookmark(self) -> None:

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -83,12 +84,14 @@ class Lane:
         self._endpoint = post.endpoint(plan.subscription.notification.endpoint.uri)
         self._sent_s = 0.0
         self._waiting: deque[Parcel] = deque()
+        self._under_way: list[Parcel] = []
         self._bytes = 0
         self._held: dict[str, Parcel] = {}
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._target: tuple[str, Target] | None = None
         self._room = asyncio.Event()
+        self._hurry = asyncio.Event()  # enough waits to be sent
         self._overflown = False
         self._cancelled = False
 
@@ -101,11 +104,27 @@ class Lane:
         return self._task is not None
 
     @property
+    def _enough(self) -> bool:
+        return len(self._waiting) >= NOTIFICATION_ENTITIES_MAX // 2 or self.full
+
+    @property
     def full(self) -> bool:
         return len(self._waiting) >= NOTIFICATION_QUEUE_ENTITIES_MAX or self._bytes >= NOTIFICATION_QUEUE_BYTES_MAX
 
     def push(self, parcel: Parcel) -> None:
         """Take a parcel on; it is settled when it was delivered, has finally failed, or nobody wants it any more."""
+        waiting = self._waiting
+        if self._ordinary and self._task is not None and len(waiting) < NOTIFICATION_QUEUE_ENTITIES_MAX:
+            if parcel.ticket is not None:
+                parcel.ticket.owed += 1
+            waiting.append(parcel)
+            self._bytes += len(parcel.body)
+            if len(waiting) == _HURRY:
+                self._hurry.set()
+            return
+        self._push_carefully(parcel)
+
+    def _push_carefully(self, parcel: Parcel) -> None:
         if self._endpoint.quiet_until_us and self._endpoint.quiet_until_us > self._now_us():
             return  # 5.2.15: within the cooldown no notification is sent
         if self.subscription.throttling_us and parcel.several is None:
@@ -119,7 +138,10 @@ class Lane:
         if parcel.ticket is not None:
             parcel.ticket.owed += 1
         self._append(parcel)
-        if self._task is None:
+        if self._task is not None:
+            if self._enough:
+                self._hurry.set()
+        else:
             self._task = asyncio.create_task(self._run(), name="notify-lane")
 
     async def room(self, timeout_s: float) -> None:
@@ -204,10 +226,10 @@ class Lane:
         try:
             while self._waiting:
                 await self._gather()
-                batch = self._next_batch()
-                await self._deliver_safely(batch)
-                for _ in batch:
-                    self._take_off()
+                self._under_way = self._take_batch()
+                await self._deliver_safely(self._under_way)
+                self._settle(self._under_way)
+                self._under_way = []
                 if self._overflown and len(self._waiting) < NOTIFICATION_QUEUE_ENTITIES_MAX // 2:
                     self._overflown = False
                 if not self.full:
@@ -220,39 +242,49 @@ class Lane:
     async def _gather(self) -> None:
         """Let changes that follow the last notification at once come together, so that many go in one."""
         rest_s = self._sent_s + NOTIFICATION_GATHER_S - asyncio.get_running_loop().time()
-        if rest_s > 0 and len(self._waiting) < NOTIFICATION_ENTITIES_MAX // 2:
-            await asyncio.sleep(rest_s)
+        if rest_s > 0 and not self._enough:
+            self._hurry.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(rest_s):
+                    await self._hurry.wait()
         self._sent_s = asyncio.get_running_loop().time()
 
     def _append(self, parcel: Parcel) -> None:
         self._waiting.append(parcel)
         self._bytes += _size(parcel)
 
-    def _take_off(self) -> None:
-        parcel = self._waiting.popleft()
-        self._bytes -= _size(parcel)
-        if parcel.ticket is not None:
-            parcel.ticket.owed -= 1
+    def _settle(self, parcels: Iterable[Parcel]) -> None:
+        for parcel in parcels:
+            self._bytes -= _size(parcel)
+            if parcel.ticket is not None:
+                parcel.ticket.owed -= 1
 
-    def _next_batch(self) -> list[Parcel]:
-        """Return what goes into the next notification: no entity twice, all of one form."""
+    def _take_batch(self) -> list[Parcel]:
+        """Take off what goes into the next notification: all of one form, and no entity twice.
+
+        A second state of an entity stays in front for the notification after this one, so the states of an entity are
+        told in order; between entities the order may change by as much.
+        """
         waiting = self._waiting
-        first = waiting[0]
-        if first.several is not None or len(waiting) == 1:
+        first = waiting.popleft()
+        if first.several is not None or not waiting:
             return [first]
-        batch: list[Parcel] = []
-        entities: set[str] = set()
-        size = 0
-        for parcel in waiting:
+        batch, entities, size, form = [first], {first.entity}, len(first.body), first.form
+        left: list[Parcel] = []
+        for _ in range(min(len(waiting), 2 * NOTIFICATION_ENTITIES_MAX)):
+            parcel = waiting.popleft()
             size += len(parcel.body)
-            if parcel.several is not None or parcel.entity in entities or parcel.form is not first.form:
+            if parcel.form is not form or parcel.several is not None or size > NOTIFICATION_BYTES_MAX:
+                left.append(parcel)
                 break
-            if batch and size > NOTIFICATION_BYTES_MAX:
-                break
+            if parcel.entity in entities:
+                left.append(parcel)
+                continue
             batch.append(parcel)
             entities.add(parcel.entity)
             if len(batch) >= NOTIFICATION_ENTITIES_MAX:
                 break
+        waiting.extendleft(reversed(left))
         return batch
 
     async def _deliver_safely(self, batch: Sequence[Parcel]) -> None:
@@ -351,8 +383,9 @@ class Lane:
             )
 
     def _drop_waiting(self) -> None:
-        while self._waiting:
-            self._take_off()
+        self._settle((*self._under_way, *self._waiting))
+        self._under_way = []
+        self._waiting.clear()
 
 
 def _size(parcel: Parcel) -> int:

@@ -22,6 +22,7 @@ from madang.base.limits import (
     NOTIFICATION_BOOKMARK_S,
     NOTIFICATION_COMMITS_WAITING_MAX,
     NOTIFICATION_INTERVAL_ENTITIES_MAX,
+    NOTIFICATION_RETRY_FIRST_S,
     SHUTDOWN_DRAIN_S,
 )
 from madang.model.change import EntityCommit
@@ -178,7 +179,7 @@ class Notifier:
             if self._waiting:
                 await self._match_waiting()
             elif self._behind:
-                await self._catch_up()
+                await self._catch_up_safely()
             else:
                 self._through.set()
                 self._wake.clear()
@@ -197,6 +198,14 @@ class Notifier:
             if turn % _COMMITS_PER_TURN == 0:
                 await asyncio.sleep(0)
                 self._preparing.new_turn()
+
+    async def _catch_up_safely(self) -> None:
+        try:
+            await self._catch_up()
+        except Exception:
+            # Whatever keeps the log from being read may pass; a reader that has ended would be silent for ever.
+            log.exception("the change log could not be read; the next attempt is in %s s", NOTIFICATION_RETRY_FIRST_S)
+            await asyncio.sleep(NOTIFICATION_RETRY_FIRST_S)
 
     async def _catch_up(self) -> None:
         """Read the log up to its end; from then on changes come straight from the writer again."""
@@ -223,16 +232,7 @@ class Notifier:
         self._progress.pass_over(commit.sequence_last)
 
     async def _match(self, delta: Delta) -> None:
-        now_us = self._clock.now_us()
-        matched: list[Subscription] = []
-        for subscription in self._index.candidates(delta):
-            if not subscription.is_active(now_us):
-                continue
-            if not subscription.linked:
-                if matches(subscription, delta):
-                    matched.append(subscription)
-            elif await self._preparing.matches(subscription, delta):
-                matched.append(subscription)
+        matched = await self._matched(delta)
         if not matched:
             return
         ticket = self._progress.begin(delta.commit.commit, delta.commit.sequence_last)
@@ -251,6 +251,19 @@ class Notifier:
             else:
                 lane.push(Parcel(entity, self._preparing.change(plan, delta, context, rendered), ticket, plan.form))
         self._progress.end(ticket)
+
+    async def _matched(self, delta: Delta) -> list[Subscription]:
+        now_us = self._clock.now_us()
+        matched: list[Subscription] = []
+        for subscription in self._index.candidates(delta):
+            if not subscription.is_active(now_us):
+                continue
+            if subscription.linked:
+                if await self._preparing.matches(subscription, delta):
+                    matched.append(subscription)
+            elif matches(subscription, delta):
+                matched.append(subscription)
+        return matched
 
     async def _prepared(self, plan: Plan, delta: Delta, ticket: Ticket) -> Parcel:
         """Return the parcel for a subscription that has to wait for its context or for linked entities."""
@@ -343,6 +356,8 @@ class Notifier:
             held, entry.counters.held = entry.counters.held, ()
             documents = await self._core.consumption.documents(subscription.tenant, held)
             lane = self._lane(subscription)
-            for id, document in documents.items() if lane is not None else ():
+            if lane is None:
+                continue
+            for id, document in documents.items():
                 for body in (await self._preparing.found(lane.plan, [document]))[:1]:
                     lane.push(Parcel(id, body, None, lane.plan.form))

@@ -96,7 +96,7 @@ async def _past(store: Store, row: StoredChange) -> Document | None:
     for evolution in (await store.history_read(row.tenant, [row.change.entity], reading)).evolutions:
         document: Document = {"id": evolution.id, "type": one_or_list(evolution.types)}
         for name, instances in evolution.attributes.items():
-            earlier = sorted((one for one in instances if one.sequence < row.sequence), key=lambda one: one.sequence)
+            earlier = sorted((one for one in instances if one.instance < row.sequence), key=lambda one: one.instance)
             latest = {one.value.get("datasetId"): one.value for one in earlier}
             there = [value for value in latest.values() if not is_tombstone(value)]
             if there:

@@ -59,7 +59,7 @@ def parse(parameters: Mapping[str, object], names: Names) -> GeoQuery | None:
     attribute = parameters.get("geoproperty", "location")
     if not isinstance(attribute, str):
         raise BadRequestData("geoproperty is not a text; allowed is the name of a GeoProperty", where="geoproperty")
-    if relation != "near" and "Polygon" in str(geometry_type):
+    if "Polygon" in str(geometry_type):
         _check_polygon(str(geometry_type), coordinates)
     return GeoQuery(
         relation,
@@ -75,8 +75,7 @@ def _check_polygon(geometry_type: str, coordinates: Json) -> None:
     """Refuse a reference that cannot be mended: rings should not cross themselves, but in the field some do."""
     if geometries.shape({"type": geometry_type, "coordinates": coordinates}) is None:
         raise BadRequestData(
-            f"coordinates: the rings of the {geometry_type} cross themselves too often; "
-            "allowed are rings that do not",
+            f"coordinates: the rings of the {geometry_type} cross themselves too often; allowed are rings that do not",
             where="coordinates",
         )
 

@@ -14,7 +14,7 @@ from madang.base.errors import BadRequestData
 from madang.base.limits import GEOMETRY_CROSSINGS_MAX, GEOMETRY_POSITIONS_MAX
 from madang.model.entity import Json
 
-_SAMPLE_SEGMENTS: Final = 200
+_SAMPLE_SEGMENTS: Final = 20
 EARTH_RADIUS_M: Final = 6_371_008.8  # mean radius; the standard asks for the haversine formula (clause 4.23.1)
 
 # How deep the positions lie inside "coordinates", by geometry type (RFC 7946 section 3.1; clause 4.7.1 leaves out

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final, Protocol
 
-from madang.base.errors import BadRequestData
+from madang.base.errors import BadRequestData, TooComplexQuery
+from madang.base.limits import QUERY_TERMS_MAX
 
 
 class Names(Protocol):
@@ -61,6 +63,12 @@ def canonical(term: str, names: Names, where: str) -> str:
     return names.expand(term)
 
 
-def canonical_list(text: str, names: Names, where: str) -> tuple[str, ...]:
-    """Return the canonical names of a comma-separated list; an empty member is an error."""
-    return tuple(canonical(term.strip(), names, where) for term in text.split(","))
+def canonical_list(given: str | Iterable[str], names: Names, where: str) -> tuple[str, ...]:
+    """Return the canonical names of a comma-separated text, or of a list of texts; an empty member is an error.
+
+    Raises: BadRequestData: a member is no name. TooComplexQuery: there are too many.
+    """
+    terms = given.split(",") if isinstance(given, str) else list(given)
+    if len(terms) > QUERY_TERMS_MAX:
+        raise TooComplexQuery(f"{where} lists {len(terms)} names; allowed are {QUERY_TERMS_MAX}", where=where)
+    return tuple(dict.fromkeys(canonical(term.strip(), names, where) for term in terms))

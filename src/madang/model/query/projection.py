@@ -11,7 +11,7 @@ from typing import Final, NoReturn, TypeAlias
 from madang.base.errors import BadRequestData, TooComplexQuery
 from madang.base.limits import QUERY_CHARACTERS_MAX, QUERY_NESTING_MAX, QUERY_TERMS_MAX
 from madang.model.entity import ENTITY_MEMBERS, Document, Instance, Json, one_or_list
-from madang.model.query.names import CORE_MEMBERS, IRI, PREFIXED_NAME, Names, canonical, is_iri
+from madang.model.query.names import CORE_MEMBERS, IRI, PREFIXED_NAME, Names, canonical_list, is_iri
 
 DEFAULT_DATASET: Final = "@none"
 _ALLOWED: Final = "allowed are member names joined by , or |, and relationship{member,…} for linked entities"
@@ -81,10 +81,7 @@ def parse(
             raise BadRequestData(
                 f"{sorted(both)[0]!r} is both picked and omitted; allowed is one of the two", where="omit"
             )
-    attributes = None
-    if attrs is not None:
-        terms = attrs.split(",") if isinstance(attrs, str) else attrs
-        attributes = tuple(dict.fromkeys(canonical(term.strip(), context, "attrs") for term in terms))
+    attributes = None if attrs is None else canonical_list(attrs, context, "attrs")
     return Projection(picked, omitted, attributes)
 
 
@@ -116,6 +113,10 @@ def parse_datasets(given: str | Iterable[str] | None) -> tuple[str, ...]:
     if given is None:
         return ()
     datasets = [text.strip() for text in (given.split(",") if isinstance(given, str) else given)]
+    if len(datasets) > QUERY_TERMS_MAX:
+        raise TooComplexQuery(
+            f"datasetId lists {len(datasets)} datasets; allowed are {QUERY_TERMS_MAX}", where="datasetId"
+        )
     for dataset in datasets:
         if dataset != DEFAULT_DATASET and not is_iri(dataset):
             raise BadRequestData(
@@ -154,6 +155,8 @@ def _inner(members: Members | None, relationship: str) -> Members | None:
 
 def _parse_members(given: str | Iterable[str], names: Names, where: str) -> Members:
     texts = [given] if isinstance(given, str) else list(given)
+    if len(texts) > QUERY_TERMS_MAX:
+        raise TooComplexQuery(f"{where} lists more than {QUERY_TERMS_MAX} members", where=where)
     members: list[Member] = []
     for text in texts:
         if len(text) > QUERY_CHARACTERS_MAX:

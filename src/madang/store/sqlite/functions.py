@@ -15,6 +15,8 @@ import orjson
 
 from madang.model.query import geo, regex, scope
 from madang.model.query.geo import GeoQuery
+from madang.model.query.match import matches
+from madang.model.query.model import EntityQuery
 from madang.model.query.order import OrderKey, comparable, comparable_text, distance, is_last
 from madang.model.query.q_match import fulfils
 from madang.model.query.q_tree import Expression, Term
@@ -32,11 +34,16 @@ def register(connection: apsw.Connection) -> None:
         "madang_order": _order,
         "madang_order_text": _order_text,
         "madang_id_finds": _id_finds,
+        "madang_answers": _answers,
     }
     for name, function in functions.items():
         connection.create_scalar_function(name, function, 2, deterministic=True)
     connection.create_scalar_function("madang_absent", is_last, 1, deterministic=True)
     connection.create_scalar_function("madang_distance", _distance, 3, deterministic=True)
+
+
+def _answers(query: EntityQuery, body: str) -> bool:
+    return matches(query, orjson.loads(body))
 
 
 def _fulfils(term: Term, attribute: str | None) -> bool:

@@ -27,6 +27,8 @@ from madang.store.sqlite.value_index import FIRST, NO_NUMBER
 __all__ = ["Narrowed", "narrow", "register"]
 
 _MANY_ROWS: Final = 2_000
+_SQL_CHARACTERS_MAX: Final = 50_000
+_SQL_PARAMETERS_MAX: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,9 @@ def narrow(
             *_other_conditions(query),
         ]
     )
+    if len(where.text) > _SQL_CHARACTERS_MAX or len(where.parameters) > _SQL_PARAMETERS_MAX:
+        start = None
+        where = _by_function(query, exact=where.exact)
     order = order_sql(query.order)
     place = _Place(tenant_key, selector.types if selector is not None else None, ids)
     begin = None
@@ -128,6 +133,13 @@ def narrow(
         order_parameters=() if order is None else order.parameters,
         arms=_arms(query.order[0], place, where, indexed) if len(query.order) == 1 and not ids and not begin else (),
     )
+
+
+def _by_function(query: EntityQuery, *, exact: bool) -> Sql:
+    """Ask for the whole document at once: SQLite has its limits, and reading a very long statement takes time too."""
+    if not exact:
+        return UNKNOWN
+    return Sql("madang_answers(?, json(e.body))", (apsw.pyobject(query),))
 
 
 def _start(

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final
@@ -33,6 +33,7 @@ class Found:
     decides: bool
 
 
+_UNION_MAX: Final = 50  # SQLite joins 500 selects at most
 _TABLES: Final[dict[Kind, str]] = {Kind.NUMBER: NUMBER, Kind.DATE_TIME: TIME, **dict.fromkeys(TEXT_KINDS, TEXT)}
 
 
@@ -50,7 +51,9 @@ def find_in_index(node: Node, indexed: Mapping[str, int]) -> Found | None:
     return None if len(every) < len(found) else _union(every)
 
 
-def _union(found: list[Found]) -> Found:
+def _union(found: list[Found]) -> Found | None:
+    if sum(one.keys.text.count("SELECT") for one in found) > _UNION_MAX:
+        return None
     return Found(
         Sql(
             " UNION ".join(one.keys.text for one in found),
@@ -71,22 +74,28 @@ def _find_term(term: Term, indexed: Mapping[str, int]) -> Found | None:
     if isinstance(value, Range):
         return _find_range(value, key)
     if operator == "==":
-        found = [_find_equal(literal, key) for literal in value]
-        every = [one for one in found if one is not None]
-        return None if len(every) < len(found) else _union(every)
+        return _find_equal(value, key)
     return _find_ordered(str(operator), value[0], key)
 
 
-def _find_equal(literal: Literal, key: int) -> Found | None:
-    table = _table(literal)
-    if table is None:
-        return None
-    value = literal.value
-    keys = _rows(table, key, "value = ? AND kind <= ?", (_cut(value), MEMBER))
-    if table == TEXT and literal.vocabulary is not None:
-        names = _rows(table, key, "value = ? AND kind = ?", (_cut(literal.vocabulary), NAME))
-        keys = Sql(f"{keys.text} UNION {names.text}", (*keys.parameters, *names.parameters))
-    long = table == TEXT and max(len(str(value)), len(literal.vocabulary or "")) >= TEXT_CHARACTERS_MAX
+def _find_equal(literals: tuple[Literal, ...], key: int) -> Found | None:
+    tables = [_table(literal) for literal in literals]
+    found: list[Found] = []
+    for table in dict.fromkeys(tables):
+        if table is None:
+            return None
+        wanted = [literal for literal, place in zip(literals, tables, strict=True) if place == table]
+        found.append(_find_one_of(table, [literal.value for literal in wanted], MEMBER, "<=", key))
+        names = [literal.vocabulary for literal in wanted if literal.vocabulary is not None]
+        if table == TEXT and names:
+            found.append(_find_one_of(table, names, NAME, "=", key))
+    return _union(found)
+
+
+def _find_one_of(table: str, values: Sequence[int | float | str], kind: int, compare: str, key: int) -> Found:
+    marks = ", ".join("?" * len(values))
+    keys = _rows(table, key, f"value IN ({marks}) AND kind {compare} ?", (*map(_cut, values), kind))
+    long = table == TEXT and max(len(str(value)) for value in values) >= TEXT_CHARACTERS_MAX
     return Found(keys, Cost.EQUAL, not long)
 
 

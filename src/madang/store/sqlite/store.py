@@ -34,6 +34,8 @@ T = TypeVar("T")
 
 DATABASE_FILE = "madang.sqlite"
 LOCK_FILE = "madang.lock"
+LOCK_WAIT_S = 1.0
+LOCK_PAUSE_S = 0.02
 
 
 class SqliteStore(SqliteHistory):
@@ -97,17 +99,21 @@ class SqliteStore(SqliteHistory):
         self._writing.pragma("journal_mode", "wal")
         migrate(self._writing)
 
-    def _lock(self) -> None:
-        path = self._folder / LOCK_FILE
-        self._lock_file = path.open("a+")
-        try:
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._lock_file.close()
-            self._lock_file = None
-            raise Conflict(
-                f"Another hub is using the data folder {self._folder}; stop it or name another folder"
-            ) from None
+    async def _lock(self) -> None:
+        """Take the folder. A hub that was just killed may hold it for a moment, until its last thread is gone."""
+        self._lock_file = (self._folder / LOCK_FILE).open("a+")
+        tries = round(LOCK_WAIT_S / LOCK_PAUSE_S)
+        for left in range(tries, -1, -1):
+            try:
+                fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if left:
+                    await asyncio.sleep(LOCK_PAUSE_S)
+            else:
+                return
+        self._lock_file.close()
+        self._lock_file = None
+        raise Conflict(f"Another hub is using the data folder {self._folder}; stop it or name another folder")
 
     def _unlock(self) -> None:
         if self._writing is not None:
