@@ -70,4 +70,4 @@ new-decision: setup ## make new-decision TITLE="what was decided"
 	@$(RUN)/python tools/new_decision.py "$(TITLE)"
 
 clean: ## remove the environment and the caches
-	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-clients build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

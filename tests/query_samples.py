@@ -116,6 +116,15 @@ documents: st.SearchStrategy[Document] = st.fixed_dictionaries(
         **{name: attributes() for name in NAMES},
     },
 )
+# At least one attribute, mostly a plain one: what a city has.
+plain_attributes = st.one_of(
+    st.builds(lambda value: {"type": "Property", "value": value}, scalars),
+    st.builds(lambda value: {"type": "GeoProperty", "value": value}, geometries),
+    attributes(),
+)
+lively_documents: st.SearchStrategy[Document] = st.builds(
+    lambda document, held: {**document, "a": held}, documents, plain_attributes
+)
 
 
 def literal_of(text: str) -> Literal:
@@ -256,14 +265,18 @@ selectors = st.builds(
     st.sampled_from((None, None, "[12]$")),
     st.one_of(st.none(), selections, selections),
 )
-queries = st.builds(
-    EntityQuery,
-    selectors=st.lists(selectors, max_size=2).map(tuple),
-    attributes=st.sampled_from([(), (), ("a",), ("b", "https://example.org/c")]),
-    q=st.one_of(st.none(), nodes, nodes),
-    geo=st.one_of(st.none(), st.none(), geo_queries()),
-    scope=st.sampled_from(
-        [None, None, None, *(scope.parse(text) for text in ("/a", "/a/#", "/#", "(/a;/d)|/c", "/+/b"))]
-    ),
-    order=orders,
+scopes = st.sampled_from([scope.parse(text) for text in ("/a", "/a/#", "/#", "(/a/b/c;/d)|/c", "/+/b")])
+attribute_filters = st.sampled_from([("a",), ("b", "https://example.org/c")])
+# Most questions ask for one thing, so that they have answers and do not have all of them.
+queries: st.SearchStrategy[EntityQuery] = st.one_of(
+    st.builds(EntityQuery, q=terms()),
+    st.builds(EntityQuery, q=terms(), order=orders),
+    st.builds(EntityQuery, q=nodes),
+    st.builds(EntityQuery, q=nodes, order=orders, selectors=st.tuples(selectors)),
+    st.builds(EntityQuery, geo=geo_queries()),
+    st.builds(EntityQuery, geo=geo_queries(), order=orders, selectors=st.tuples(selectors)),
+    st.builds(EntityQuery, order=orders),
+    st.builds(EntityQuery, order=orders),
+    st.builds(EntityQuery, selectors=st.lists(selectors, max_size=2).map(tuple), order=orders),
+    st.builds(EntityQuery, scope=scopes, attributes=attribute_filters),
 )

@@ -5,6 +5,7 @@
 #   tools/setup.sh dev        also what tests and checks need
 #   tools/setup.sh programs   system programs that tests start
 #   tools/setup.sh bench      system programs that measurements start
+#   tools/setup.sh clients [NAME]   an environment in .venv-clients for each client that tests run, or for one
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -64,6 +65,22 @@ install() {
     echo "$sum" >"$stamp"
 }
 
+# client NAME: does nothing when the environment was already made from this very lock.
+client() {
+    lock="tests/system/clients/$1.lock"
+    home=".venv-clients/$1"
+    sum=$(sha256sum "$lock")
+    [ -f "$home/.sum" ] && [ "$(cat "$home/.sum")" = "$sum" ] && return 0
+    echo "madang: installing from $lock" >&2
+    rm -rf "$home"
+    .venv/bin/python -m venv "$home" || refuse "$home could not be made"
+    # Some of these packages are sources only, of a time before setuptools 81.
+    PIP_CONSTRAINT=tests/system/clients/build-constraints.txt "$home/bin/python" -m pip install --quiet --no-deps \
+        --disable-pip-version-check --require-hashes -r "$lock" \
+        || refuse "the packages of $lock could not be installed (is the package registry within reach?)"
+    echo "$sum" >"$home/.sum"
+}
+
 case "${1:-}" in
 "")
     make_environment
@@ -79,6 +96,12 @@ programs)
     ;;
 bench)
     need wrk wrk "measuring"
+    ;;
+clients)
+    make_environment
+    for name in ${2:-ngsildclient filip pyngsild}; do
+        client "$name"
+    done
     ;;
 *) refuse "tools/setup.sh does not know $1" ;;
 esac

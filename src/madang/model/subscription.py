@@ -104,15 +104,21 @@ class Subscription:
     query: EntityQuery = field(default_factory=EntityQuery)  # the same conditions as a question to the store
     # When any one of these types is all that the selectors ask for: they, else None.
     any_type: frozenset[str] | None = None
+    # Worked out from the others, as they are asked for with every change:
     key: tuple[str, str] = field(init=False, compare=False)  # tenant, id
+    unconditional: bool = field(init=False, compare=False)  # neither q nor geoQ nor scopeQ
+    on_created: bool = field(init=False, compare=False)  # what is listened for: attributes that come into being,
+    on_updated: bool = field(init=False, compare=False)  # that get another value,
+    on_deleted: bool = field(init=False, compare=False)  # that go
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "key", (self.tenant, self.id))
-
-    @property
-    def unconditional(self) -> bool:
-        """Tell whether there is no q, geoQ or scopeQ."""
-        return self.q is None and self.geo is None and self.scope is None
+        put, triggers = object.__setattr__, self.triggers
+        put(self, "key", (self.tenant, self.id))
+        put(self, "unconditional", self.q is None and self.geo is None and self.scope is None)
+        updates = ENTITY_UPDATED in triggers
+        put(self, "on_created", updates or ATTRIBUTE_CREATED in triggers)
+        put(self, "on_updated", updates or ATTRIBUTE_UPDATED in triggers)
+        put(self, "on_deleted", updates or ATTRIBUTE_DELETED in triggers)
 
     def is_active(self, now_us: int) -> bool:
         return self.active and (self.expires_us is None or self.expires_us > now_us)

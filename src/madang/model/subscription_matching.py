@@ -9,15 +9,7 @@ from madang.model.change import Change, EntityCommit, Operation
 from madang.model.entity import ENTITY_MEMBERS, INSTANCE_MEMBERS, Document, Instance, types_of
 from madang.model.query import geo, q, regex, scope
 from madang.model.query.model import EntitySelector
-from madang.model.subscription import (
-    ATTRIBUTE_CREATED,
-    ATTRIBUTE_DELETED,
-    ATTRIBUTE_UPDATED,
-    ENTITY_CREATED,
-    ENTITY_DELETED,
-    ENTITY_UPDATED,
-    Subscription,
-)
+from madang.model.subscription import ENTITY_CREATED, ENTITY_DELETED, Subscription
 
 _TIMESTAMPS = frozenset({"createdAt", "modifiedAt"})
 _NOTHING: frozenset[str] = frozenset()
@@ -121,26 +113,26 @@ def _sub_attributes_differ(new: object, old: object) -> bool:
 
 def fires(subscription: Subscription, delta: Delta) -> bool:
     """Tell whether the kind of change is one that the subscription listens for (notificationTrigger)."""
+    watched = subscription.watched
+    if subscription.on_updated and delta.updated and (not watched or not watched.isdisjoint(delta.updated)):
+        return True
+    if subscription.on_created and delta.created and (not watched or not watched.isdisjoint(delta.created)):
+        return True
+    if subscription.on_deleted and delta.deleted and (not watched or not watched.isdisjoint(delta.deleted)):
+        return True
+    return (delta.entity_created or delta.entity_deleted) and _fires_for_entity(subscription, delta)
+
+
+def _fires_for_entity(subscription: Subscription, delta: Delta) -> bool:
     triggers, watched = subscription.triggers, subscription.watched
-    updates = ENTITY_UPDATED in triggers
-    if (updates or ATTRIBUTE_UPDATED in triggers) and _any(delta.updated, watched):
-        return True
-    if (updates or ATTRIBUTE_CREATED in triggers) and _any(delta.created, watched):
-        return True
-    if (updates or ATTRIBUTE_DELETED in triggers) and _any(delta.deleted, watched):
-        return True
     if ENTITY_CREATED in triggers and delta.entity_created:
         return not watched or _has_any(delta.document, watched)
     if delta.entity_deleted and delta.commit.after is None:
         if delta.commit.before is None:
             # After a restart it is not known which attributes went with it: better told than not.
-            return not triggers.isdisjoint((ENTITY_DELETED, ENTITY_UPDATED, ATTRIBUTE_DELETED))
+            return ENTITY_DELETED in triggers or subscription.on_deleted
         return ENTITY_DELETED in triggers and (not watched or _has_any(delta.commit.before, watched))
     return False
-
-
-def _any(changed: frozenset[str], watched: frozenset[str]) -> bool:
-    return bool(changed) and (not watched or not watched.isdisjoint(changed))
 
 
 def _has_any(document: Document | None, watched: frozenset[str]) -> bool:

@@ -17,7 +17,7 @@ from madang.model.entity import (
     one_or_list,
 )
 from madang.model.query import projection
-from madang.model.subscription import ATTRIBUTE_DELETED, ENTITY_UPDATED, Subscription
+from madang.model.subscription import Subscription
 from madang.model.subscription_matching import Delta
 
 _KEPT: Final = ("type", "datasetId", "createdAt", "modifiedAt")
@@ -98,7 +98,7 @@ def _deleted_entity(subscription: Subscription, delta: Delta, deleted_at: str) -
             document[member] = before[member]
     document["deletedAt"] = deleted_at
     show = subscription.notification.show_changes
-    if not show and subscription.triggers.isdisjoint((ATTRIBUTE_DELETED, ENTITY_UPDATED)):
+    if not show and not subscription.on_deleted:
         return document
     for name, instances in attributes_of(before):
         if show or not subscription.watched or name in subscription.watched:

@@ -68,14 +68,16 @@ class SubscriptionsFace:
     async def query(self, request: Request) -> Response:
         media = negotiate(request, (JSON, LD_JSON))
         parameters = Parameters.read(request, {*PAGE_PARAMETERS, "options"})
-        sys_attrs, page = _sys_attrs(parameters), read_page(parameters)
+        # Up to version 1.3 of the standard the count was asked for as an option; clients in the field still do so.
+        options = read_options(parameters, ("sysAttrs", "count"))
+        sys_attrs, page = "sysAttrs" in options, read_page(parameters)
         tenant = tenant_of(request)
         context = await link_context(request, self._core, tenant)
         found = await self._subscriptions.query(
             tenant, context, limit=page.limit, offset=page.offset, sys_attrs=sys_attrs
         )
         headers = page_links(request, page, more=found.more, media=media)
-        if page.count:
+        if page.count or "count" in options:
             headers.append(count_header(found.total))
         return answer(200, found.subscriptions, context=context, media=media, headers=headers)
 

@@ -34,8 +34,11 @@ class Target:
     secure: bool
     host: str
     port: int
-    authority: str
-    path: str
+    head: bytes  # of the request, up to the length of its body
+
+    @property
+    def key(self) -> tuple[bool, str, int]:
+        return self.secure, self.host, self.port
 
     @classmethod
     def of(cls, url: str) -> Target:
@@ -47,7 +50,9 @@ class Target:
         path = quote(parts.path or "/", safe=_PATH_SAFE)
         if parts.query:
             path += "?" + quote(parts.query, safe=_PATH_SAFE)
-        return cls(scheme == "https", host, port, shown if port == default else f"{shown}:{port}", path)
+        authority = shown if port == default else f"{shown}:{port}"
+        head = f"POST {path} HTTP/1.1\r\nHost: {authority}\r\nContent-Length: "
+        return cls(scheme == "https", host, port, head.encode("ascii"))
 
 
 class _Connection(asyncio.Protocol):
@@ -147,9 +152,27 @@ class _Lost(Exception):
 
 @dataclass(slots=True)
 class _Host:
+    """The connections to one host. `taken` counts those that are in use or being made."""
+
     idle: deque[_Connection] = field(default_factory=deque)
-    places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(NOTIFICATION_CONNECTIONS_PER_HOST_MAX))
-    waiting: int = 0
+    taken: int = 0
+    waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
+
+    async def take(self) -> None:
+        """Wait for a place."""
+        while self.taken >= NOTIFICATION_CONNECTIONS_PER_HOST_MAX:
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self.waiting.append(turn)
+            await turn
+        self.taken += 1
+
+    def give_back(self) -> None:
+        self.taken -= 1
+        while self.waiting:
+            turn = self.waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
 
 
 class HttpSender:
@@ -167,28 +190,25 @@ class HttpSender:
         Args: headers: complete lines, each with its line end; Host and Content-Length are added here.
         Raises: Upstream: no answer came. BadRequestData: the address is one that this hub must not call.
         """
-        head = (
-            f"POST {target.path} HTTP/1.1\r\nHost: {target.authority}\r\nContent-Length: {len(body)}\r\n".encode(
-                "ascii"
-            )
-            + headers
-            + b"\r\n"
-        )
-        key = (target.secure, target.host, target.port)
-        host = self._hosts.get(key)
+        host = self._hosts.get(target.key)
         if host is None:
-            host = self._hosts[key] = _Host()
-        host.waiting += 1
+            host = self._hosts[target.key] = _Host()
+        self._plan_sweep()
+        head = b"%b%d\r\n%b\r\n" % (target.head, len(body), headers)
         try:
-            async with asyncio.timeout(timeout_s), host.places:
-                return await self._post(target, host, head, body)
+            async with asyncio.timeout(timeout_s):
+                if host.taken >= NOTIFICATION_CONNECTIONS_PER_HOST_MAX:
+                    await host.take()
+                else:
+                    host.taken += 1
+                try:
+                    return await self._post(target, host, head, body)
+                finally:
+                    host.give_back()
         except TimeoutError:
             raise Upstream(f"No answer came within {timeout_s:g} seconds") from None
         except (OSError, ssl.SSLError) as error:
             raise Upstream(f"The connection failed: {error or type(error).__name__}") from None
-        finally:
-            host.waiting -= 1
-            self._plan_sweep()
 
     async def close(self) -> None:
         """Close all connections; what is under way fails."""
@@ -256,7 +276,7 @@ class HttpSender:
         for key, host in list(self._hosts.items()):
             while host.idle and (host.idle[0].closed or host.idle[0].idle_since <= limit):
                 host.idle.popleft().close()
-            if not host.idle and not host.waiting:
+            if not host.idle and not host.taken and not host.waiting:
                 del self._hosts[key]
         if self._hosts:
             self._plan_sweep()

@@ -31,7 +31,7 @@ from madang.model.subscription_matching import Delta, delta_of, matches
 from madang.notify.http import HttpSender
 from madang.notify.index import SubscriptionIndex
 from madang.notify.intervals import Intervals, Key
-from madang.notify.lanes import Lane, Parcel, Post
+from madang.notify.lanes import Lane, Parcel, Post, parcel_of
 from madang.notify.mqtt import MqttSender
 from madang.notify.preparing import Plan, Preparing
 from madang.notify.progress import Progress, Ticket
@@ -146,7 +146,8 @@ class Notifier:
 
     def _enter(self, subscription: Subscription) -> None:
         entry = self._core.subscriptions.entry(subscription.tenant, subscription.id)
-        self._index.add(subscription)
+        if subscription.active:
+            self._index.add(subscription)
         last_us = entry.counters.last_notification_us if entry is not None else None
         self._intervals.put(subscription, last_us, self._clock.now_us())
 
@@ -158,7 +159,7 @@ class Notifier:
                 return None
             lane = self._lanes[subscription.key] = Lane(self._post, entry, self._preparing.plan(subscription))
         elif lane.plan.subscription is not subscription:
-            lane.plan = self._preparing.plan(subscription)
+            lane.serve(self._preparing.plan(subscription))
         return lane
 
     # ---- changes
@@ -235,28 +236,34 @@ class Notifier:
         matched = await self._matched(delta)
         if not matched:
             return
-        ticket = self._progress.begin(delta.commit.commit, delta.commit.sequence_last)
+        commit = delta.commit
+        ticket = self._progress.begin(commit.commit, commit.sequence_last)
+        entity, lanes = commit.entity, self._lanes
         rendered: dict[int, bytes] = {}
-        entity = delta.commit.entity
         for subscription in matched:
-            lane = self._lane(subscription)
-            if lane is None:
-                continue
+            lane = lanes.get(subscription.key)
+            if lane is None or lane.plan.subscription is not subscription:
+                lane = self._lane(subscription)
+                if lane is None:
+                    continue
             if lane.full:
                 await lane.room(NOTIFICATION_BACKPRESSURE_S)
             plan = lane.plan
-            context = self._preparing.context_now(subscription)
-            if context is None:
-                lane.push(await self._prepared(plan, delta, ticket))
-            else:
-                lane.push(Parcel(entity, self._preparing.change(plan, delta, context, rendered), ticket, plan.form))
+            body = rendered.get(plan.shared)
+            if body is None:
+                context = self._preparing.context_now(plan)
+                if context is None:
+                    lane.push(await self._prepared(plan, delta, ticket))
+                    continue
+                body = self._preparing.change(plan, delta, context, rendered)
+            lane.push(parcel_of((entity, body, ticket, plan.form, None)))
         self._progress.end(ticket)
 
     async def _matched(self, delta: Delta) -> list[Subscription]:
         now_us = self._clock.now_us()
         matched: list[Subscription] = []
         for subscription in self._index.candidates(delta):
-            if not subscription.is_active(now_us):
+            if subscription.expires_us is not None and subscription.expires_us <= now_us:
                 continue
             if subscription.linked:
                 if await self._preparing.matches(subscription, delta):

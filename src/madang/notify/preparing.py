@@ -39,7 +39,8 @@ class Plan:
     subscription: Subscription
     form: Form
     representation: Representation
-    shared: int  # equal numbers, equal bytes
+    shared: int  # equal numbers, equal bytes; 0: linked entities are joined, so nothing is shared
+    context_key: tuple[str, str | None]
     as_it_stands: bool  # the document needs neither choosing nor marking, unless something was deleted
 
 
@@ -71,7 +72,8 @@ class Preparing:
             subscription=subscription,
             form=Form.of(subscription, subscription.context_url or CORE_CONTEXT_URL, tenant, snapshot),
             representation=representation,
-            shared=self._number(look),
+            shared=0 if params.join is not None else self._number(look),
+            context_key=(subscription.tenant, subscription.context_url),
             as_it_stands=params.projection is None and not params.show_changes and not subscription.datasets,
         )
 
@@ -88,30 +90,27 @@ class Preparing:
         """Look anew at which contexts are still good."""
         self._at_hand.clear()
 
-    def context_now(self, subscription: Subscription) -> Context | None:
+    def context_now(self, plan: Plan) -> Context | None:
         """Return the context to render with when it is at hand, and nothing else has to be waited for."""
-        if subscription.notification.join is not None:
+        if not plan.shared:
             return None
-        key = (subscription.tenant, subscription.context_url)
-        context = self._at_hand.get(key)
+        context = self._at_hand.get(plan.context_key)
         if context is None:
-            context = self._contexts.known(*key)
+            context = self._contexts.known(*plan.context_key)
             if context is not None:
-                self._at_hand[key] = context
+                self._at_hand[plan.context_key] = context
         return context
 
     def change(self, plan: Plan, delta: Delta, context: Context, rendered: dict[int, bytes]) -> bytes:
-        """Return the changed entity as the subscription gets it; `rendered` keeps what others of this change share."""
+        """Return the changed entity as the subscription gets it; into `rendered` goes what others may share."""
         after = delta.commit.after
-        if after is None:
-            return self._entity(plan, project(plan.subscription, _notice(plan.subscription, delta)), context)
-        body = rendered.get(plan.shared)
-        if body is None:
-            if plan.as_it_stands and not delta.deleted:
-                document = after
-            else:
-                document = project(plan.subscription, _notice(plan.subscription, delta))
-            body = rendered[plan.shared] = self._entity(plan, document, context)
+        if after is not None and plan.as_it_stands and not delta.deleted:
+            document = after
+        else:
+            document = project(plan.subscription, _notice(plan.subscription, delta))
+        body = self._entity(plan, document, context)
+        if after is not None:
+            rendered[plan.shared] = body
         return body
 
     async def change_joined(self, plan: Plan, delta: Delta, context: Context) -> tuple[bytes, ...]:

@@ -5,7 +5,7 @@ import sys
 
 from filip.clients.ngsi_ld.cb import ContextBrokerLDClient
 from filip.models.base import FiwareLDHeader
-from filip.models.ngsi_ld.context import ContextLDEntity, NamedContextProperty
+from filip.models.ngsi_ld.context import ActionTypeLD, ContextLDEntity, NamedContextProperty
 from filip.models.ngsi_ld.subscriptions import SubscriptionLD
 
 url = sys.argv[1]
@@ -31,7 +31,7 @@ for header in (FiwareLDHeader(), FiwareLDHeader(ngsild_tenant="filip")):
             ContextLDEntity(id=f"urn:ngsi-ld:Room:{n:03}", type="Room", temperature={"type": "Property", "value": n})
             for n in range(2, 60)
         ]
-        client.entity_batch_operation(entities=more, action_type="create")
+        client.entity_batch_operation(entities=more, action_type=ActionTypeLD.CREATE)
         assert len(client.get_entity_list(entity_type="Room")) == 59
         client.delete_attribute(entity_id=room.id, attribute_id="pressure")
         subscription = SubscriptionLD(
@@ -44,5 +44,5 @@ for header in (FiwareLDHeader(), FiwareLDHeader(ngsild_tenant="filip")):
         assert client.get_subscription(subscription.id).id == subscription.id
         assert len(client.get_subscription_list()) == 1
         client.delete_subscription(subscription.id)
-        client.entity_batch_operation(entities=[*more, room], action_type="delete")
+        client.entity_batch_operation(entities=[*more, room], action_type=ActionTypeLD.DELETE)
         assert client.get_entity_list(entity_type="Room") == []

@@ -34,7 +34,7 @@ assert parking["availableSpotNumber"].value == 1, parking
 assert parking["availableSpotNumber.providedBy"].value == "urn:ngsi-ld:Camera:C1", parking
 
 history = client.temporal.get(e, ctx=PARKING_CONTEXT)
-assert len(history["availableSpotNumber"]) == 13, history
+assert len(history["availableSpotNumber"]["values"]) == 13, history
 
 parking = Entity("OffStreetParking", "porto-ParkingLot-23889")
 n_total, n_occupied = 414, 282

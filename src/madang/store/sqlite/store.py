@@ -76,7 +76,7 @@ class SqliteStore(SqliteHistory):
             Conflict: another process uses the folder. Unsupported: a newer version wrote it. StoreFailed: unwritable.
         """
         try:
-            self._take()
+            await self._take()
         except (OSError, apsw.Error) as error:
             self._unlock()
             raise StoreFailed(f"The data folder {self._folder} cannot be used: {error}") from error
@@ -85,10 +85,10 @@ class SqliteStore(SqliteHistory):
             raise
         self._recall()
 
-    def _take(self) -> None:
+    async def _take(self) -> None:
         """Make the folder and the database ours, and bring its schema to this version."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._lock()
+        await self._lock()
         if Path(self._path).exists():
             look(self._path)
         self._writing = self._connect()
