@@ -62,22 +62,28 @@ def changed_by_others(folder: Path, statement: str, *, in_log: bool = False) -> 
 async def test_a_newer_schema_is_refused_and_not_touched(tmp_path: Path, *, in_log: bool) -> None:
     async with opened(opener_of(tmp_path)) as hub:
         await hub.create(entity("urn:v:1"))
-    with changed_by_others(tmp_path, "PRAGMA user_version = 9999", in_log=in_log):
-        with pytest.raises(Unsupported, match="newer version"):
-            await SqliteStore(tmp_path).open()
+    with (
+        changed_by_others(tmp_path, "PRAGMA user_version = 9999", in_log=in_log),
+        pytest.raises(Unsupported, match="newer version"),
+    ):
+        await SqliteStore(tmp_path).open()
 
 
 @pytest.mark.parametrize("in_log", [False, True])
 async def test_a_foreign_database_is_refused_and_not_touched(tmp_path: Path, *, in_log: bool) -> None:
-    with changed_by_others(tmp_path, "CREATE TABLE somebody (else_ TEXT)", in_log=in_log):
-        with pytest.raises(Unsupported, match="not one of Madang"):
-            await SqliteStore(tmp_path).open()
+    with (
+        changed_by_others(tmp_path, "CREATE TABLE somebody (else_ TEXT)", in_log=in_log),
+        pytest.raises(Unsupported, match="not one of Madang"),
+    ):
+        await SqliteStore(tmp_path).open()
 
 
 async def test_another_programs_number_is_respected(tmp_path: Path) -> None:
-    with changed_by_others(tmp_path, "PRAGMA application_id = 77"):
-        with pytest.raises(Unsupported, match="not one of Madang"):
-            await SqliteStore(tmp_path).open()
+    with (
+        changed_by_others(tmp_path, "PRAGMA application_id = 77"),
+        pytest.raises(Unsupported, match="not one of Madang"),
+    ):
+        await SqliteStore(tmp_path).open()
 
 
 async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:

@@ -50,6 +50,6 @@ def python_of(client: str) -> Path:
 @pytest.mark.parametrize("client", ["ngsildclient", "filip", "pyngsild"])
 def test_the_documented_quick_start(client: str, hub: Served) -> None:
     where = hub.url if client == "filip" else str(urlsplit(hub.url).port)
-    command = [python_of(client), SCRIPTS / f"{client}_quick_start.py", where]
+    command = [str(python_of(client)), str(SCRIPTS / f"{client}_quick_start.py"), where]
     done = subprocess.run(command, capture_output=True, text=True, timeout=RUN_S, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

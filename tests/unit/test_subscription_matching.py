@@ -81,6 +81,8 @@ def told(one: Subscription, change: EntityCommit) -> bool:
     index.add(one)
     if answer:
         assert one in list(index.candidates(delta)), "the index loses a match"
+        sure, others = index.split(delta)
+        assert one in [*sure, *others]
     return answer
 
 
@@ -298,6 +300,9 @@ SELECTORS = st.fixed_dictionaries(
 SUBSCRIPTIONS = st.fixed_dictionaries(
     {"entities": st.lists(SELECTORS, min_size=1, max_size=2)},
     optional={
+        "q": st.sampled_from(
+            ["pm10>45", "pm10<45", "pm10==40", 'name=="Yuseong"', "pm10==30..60", "pm25|name", "!pm25"]
+        ),
         "watchedAttributes": st.lists(st.sampled_from(["pm10", "name", "pm25"]), min_size=1, max_size=2),
         "notificationTrigger": st.lists(st.sampled_from(TRIGGERS), min_size=1, max_size=3),
     },
@@ -326,6 +331,12 @@ def test_the_index_never_loses_a_match(many: list[dict[str, Any]], change: Entit
     if delta is None:
         return
     found = {one.id for one in index.candidates(delta)}
+    for _ in range(2):  # the second time what is kept of the first one answers
+        sure, others = ({one.id for one in part} for part in index.split(delta))
+        assert not sure & others
+        assert sure | others <= found
+        assert all(matches(one, delta) for one in subscriptions if one.id in sure)
+        assert all(one.id in sure | others for one in subscriptions if matches(one, delta))
     assert {one.id for one in subscriptions if matches(one, delta)} <= found <= {one.id for one in subscriptions}
     for one in subscriptions:
         index.remove(one)

@@ -164,7 +164,8 @@ class Writer:
         self._closing = False
         self._listeners: list[Listener] = []
         self._tenants: set[str] = set()
-        self._cache: dict[tuple[str, str], Document] = {}
+        self._young: dict[tuple[str, str], Document] = {}
+        self._old: dict[tuple[str, str], Document] = {}
         self.sequence_last = 0  # of the newest durable change row
 
     async def start(self) -> None:
@@ -281,14 +282,14 @@ class Writer:
     async def _load(self, transaction: Transaction, mutations: list[_Mutation]) -> _Group:
         group = _Group()
         documents = group.documents
-        cache = self._cache
+        known = self._known
         missing: dict[str, list[str]] = {}
         for mutation in mutations:
             tenant = mutation.tenant
             for id in mutation.keys:
                 key = (tenant, id)
                 if key not in documents:
-                    documents[key] = found = cache.get(key)
+                    documents[key] = found = known(key)
                     if found is None:
                         missing.setdefault(tenant, []).append(id)
             for kind, id in mutation.records:
@@ -343,12 +344,18 @@ class Writer:
                 listener(commits)
 
     def _remember(self, tenant: str, id: str, document: Document | None) -> None:
-        cache = self._cache
-        cache.pop((tenant, id), None)
-        if document is not None:
-            cache[tenant, id] = document
-            if len(cache) > DOCUMENTS_CACHED_MAX:
-                del cache[next(iter(cache))]
+        """Keep what was written; when the younger half is full, the older one is forgotten as a whole."""
+        key = (tenant, id)
+        if document is None:
+            self._young.pop(key, None)
+            self._old.pop(key, None)
+            return
+        self._young[key] = document
+        if len(self._young) > DOCUMENTS_CACHED_MAX // 2:
+            self._old, self._young = self._young, {}
+
+    def _known(self, key: tuple[str, str]) -> Document | None:
+        return self._young.get(key) or self._old.get(key)
 
 
 def _has_something(writes: Writes) -> bool:

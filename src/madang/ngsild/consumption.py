@@ -173,7 +173,9 @@ class ConsumptionFace:
             media = negotiate(request, _OFFERED)
             parameters = Parameters.read(request, allowed)
             parsed = parse_query(parameters.values, context)
-            if allowed is _QUERY_PARAMETERS:
+            # 5.7.2.4 does not count idPattern as narrow, but clients in the field list entities with it alone, and
+            # while this hub asks no others every question of it is local.
+            if allowed is _QUERY_PARAMETERS and not parameters.get("idPattern"):
                 parsed.require_narrow()
             plan = _planned(request, parameters, media, context, parsed)
             if len(text) <= QUERY_PLAN_CHARACTERS_MAX:

@@ -170,16 +170,19 @@ def _values(document: Document, path: Path) -> Iterator[Json]:
 class Shelf:
     """Subscriptions of which only those are taken down whose guard lets the entity through."""
 
-    __slots__ = ("_attributes", "_open")
+    __slots__ = ("_attributes", "likely", "sure")
 
     def __init__(self) -> None:
-        self._open: Found = {}
+        self.sure: Found = {}  # being found here is all that they ask for
+        self.likely: Found = {}  # there are more conditions, but none to go by
         self._attributes: dict[str, _Attribute] = {}
 
-    def add(self, subscription: Subscription) -> None:
+    def add(self, subscription: Subscription, *, sure: bool) -> None:
+        """Put a subscription here; it is `sure` when its entity selectors need no further look."""
         guard = guard_of(subscription.q)
         if guard is None:
-            self._open[subscription.id] = subscription
+            known = self.sure if sure and subscription.unconditional else self.likely
+            known[subscription.id] = subscription
             return
         name = guard.path.names[0]
         attribute = self._attributes.get(name)
@@ -190,7 +193,8 @@ class Shelf:
     def remove(self, subscription: Subscription) -> None:
         guard = guard_of(subscription.q)
         if guard is None:
-            self._open.pop(subscription.id, None)
+            self.sure.pop(subscription.id, None)
+            self.likely.pop(subscription.id, None)
             return
         name = guard.path.names[0]
         attribute = self._attributes.get(name)
@@ -200,7 +204,13 @@ class Shelf:
                 del self._attributes[name]
 
     def collect(self, document: Document | None, found: Found) -> None:
-        found.update(self._open)
+        """Add every subscription that may match."""
+        found.update(self.sure)
+        found.update(self.likely)
+        self.collect_guarded(document, found)
+
+    def collect_guarded(self, document: Document | None, found: Found) -> None:
+        """Add those that a guard lets through."""
         for attribute in self._attributes.values():
             if document is None:
                 attribute.collect_all(found)
@@ -208,5 +218,9 @@ class Shelf:
                 attribute.collect(document, found)
 
     @property
+    def guards(self) -> bool:
+        return bool(self._attributes)
+
+    @property
     def empty(self) -> bool:
-        return not self._open and not self._attributes
+        return not self.sure and not self.likely and not self._attributes

@@ -163,11 +163,19 @@ class _Host:
         while self.taken >= NOTIFICATION_CONNECTIONS_PER_HOST_MAX:
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self.waiting.append(turn)
-            await turn
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if turn.done() and not turn.cancelled():
+                    self._call_next()  # the turn came too late for this one
+                raise
         self.taken += 1
 
     def give_back(self) -> None:
         self.taken -= 1
+        self._call_next()
+
+    def _call_next(self) -> None:
         while self.waiting:
             turn = self.waiting.popleft()
             if not turn.done():

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Final, TypeAlias
+from collections.abc import Hashable, Iterable, Iterator
+from typing import Final, NamedTuple, TypeAlias
 
 from madang.model.query.model import EntitySelector
 from madang.model.subscription import (
@@ -20,9 +20,10 @@ from madang.model.subscription_matching import Delta
 from madang.notify.guards import Found, Shelf
 from madang.notify.patterns import Patterns
 
-Key: TypeAlias = tuple[str, str]  # tenant, id
+Place: TypeAlias = tuple[str, str]  # what is fixed: "id", "type" or nothing, and its name
 Slot: TypeAlias = tuple[str, str | None]  # kind of change, watched attribute (None: any)
 
+_OUTCOMES_MAX: Final = 1_000
 _UPDATES: Final = (ATTRIBUTE_CREATED, ATTRIBUTE_UPDATED, ATTRIBUTE_DELETED)
 
 
@@ -35,9 +36,9 @@ class _Bucket:
         self.slots: dict[Slot, Shelf] = {}
         self.patterns: Patterns[_Bucket] = Patterns()
 
-    def add(self, subscription: Subscription) -> None:
+    def add(self, subscription: Subscription, *, sure: bool) -> None:
         for slot in _slots(subscription):
-            self.slots.setdefault(slot, Shelf()).add(subscription)
+            self.slots.setdefault(slot, Shelf()).add(subscription, sure=sure)
 
     def remove(self, subscription: Subscription) -> None:
         for slot in _slots(subscription):
@@ -68,22 +69,34 @@ class _Bucket:
         return not self.slots and not self.patterns
 
 
+class _Outcome(NamedTuple):
+    """What is the same for every change of the same attributes of entities of the same types."""
+
+    sure: tuple[Subscription, ...]
+    likely: Found
+    shelves: list[Shelf]
+    patterns: list[Patterns[_Bucket]]
+
+
 class _Tenant:
     """All subscriptions of one tenant that wait for changes."""
 
-    __slots__ = ("buckets",)
+    __slots__ = ("_outcomes", "buckets")
 
     def __init__(self) -> None:
+        self._outcomes: dict[Hashable, _Outcome] = {}
         # ("id", an entity id), ("type", an entity type) or ("", ""): every entity
-        self.buckets: dict[tuple[str, str], _Bucket] = {}
+        self.buckets: dict[Place, _Bucket] = {}
 
     def add(self, subscription: Subscription) -> None:
-        for place, pattern in _places(subscription):
+        self._outcomes.clear()
+        for place, pattern, exact in _places(subscription):
             bucket = self.buckets.setdefault(place, _Bucket())
-            (bucket if pattern is None else bucket.by_pattern(pattern)).add(subscription)
+            (bucket if pattern is None else bucket.by_pattern(pattern)).add(subscription, sure=exact)
 
     def remove(self, subscription: Subscription) -> None:
-        for place, pattern in _places(subscription):
+        self._outcomes.clear()
+        for place, pattern, _ in _places(subscription):
             bucket = self.buckets.get(place)
             if bucket is None:
                 continue
@@ -96,6 +109,52 @@ class _Tenant:
                     bucket.patterns.remove(pattern)
             if bucket.empty:
                 del self.buckets[place]
+
+    def split(self, delta: Delta) -> tuple[Iterable[Subscription], Iterable[Subscription]]:
+        if delta.entity_created or delta.entity_deleted:
+            return (), self.candidates(delta).values()
+        key = (delta.types, delta.updated, delta.created, delta.deleted)
+        outcome = self._outcomes.get(key)
+        if outcome is None:
+            if len(self._outcomes) >= _OUTCOMES_MAX:
+                self._outcomes.clear()
+            outcome = self._outcomes[key] = self._outcome(delta)
+        others = outcome.likely
+        bucket = self.buckets.get(("id", delta.commit.entity))
+        if bucket is not None or outcome.shelves or outcome.patterns:
+            others = dict(others)
+            if bucket is not None:
+                bucket.collect(_slots_of(delta), delta, others)
+            document = delta.document
+            for shelf in outcome.shelves:
+                shelf.collect_guarded(document, others)
+            for patterns in outcome.patterns:
+                for inner in patterns.found_in(delta.commit.entity):
+                    inner.collect(_slots_of(delta), delta, others)
+            for subscription in outcome.sure:
+                others.pop(subscription.id, None)
+        return outcome.sure, others.values()
+
+    def _outcome(self, delta: Delta) -> _Outcome:
+        places: list[Place] = [("", ""), *(("type", name) for name in delta.types)]
+        buckets = [bucket for place in places if (bucket := self.buckets.get(place)) is not None]
+        shelves = [
+            shelf
+            for bucket in buckets
+            for slot in _slots_of(delta) or ()
+            if (shelf := bucket.slots.get(slot)) is not None
+        ]
+        sure: Found = {}
+        likely: Found = {}
+        for shelf in shelves:
+            sure.update(shelf.sure)
+            likely.update(shelf.likely)
+        return _Outcome(
+            tuple(sure.values()),
+            {id: subscription for id, subscription in likely.items() if id not in sure},
+            [shelf for shelf in shelves if shelf.guards],
+            [bucket.patterns for bucket in buckets if len(bucket.patterns)],
+        )
 
     def candidates(self, delta: Delta) -> Found:
         found: Found = {}
@@ -135,31 +194,37 @@ class SubscriptionIndex:
         """Tell whether anybody waits for changes of the tenant."""
         return tenant in self._tenants
 
+    def split(self, delta: Delta) -> tuple[Iterable[Subscription], Iterable[Subscription]]:
+        """Return the subscriptions that match the change for sure (their times apart), and those that may."""
+        tenant = self._tenants.get(delta.commit.tenant)
+        return ((), ()) if tenant is None else tenant.split(delta)
+
     def candidates(self, delta: Delta) -> Iterable[Subscription]:
         """Return every subscription that can match the change, and few others."""
         tenant = self._tenants.get(delta.commit.tenant)
         return () if tenant is None else tenant.candidates(delta).values()
 
 
-def _places(subscription: Subscription) -> Iterator[tuple[tuple[str, str], str | None]]:
-    """Yield where a subscription stands: the bucket, and the id pattern inside it."""
+def _places(subscription: Subscription) -> Iterator[tuple[Place, str | None, bool]]:
+    """Yield where a subscription stands: the bucket, the id pattern inside it, and whether these say it all."""
     if not subscription.selectors:
-        yield ("", ""), None
+        yield ("", ""), None, True
     for selector in subscription.selectors:
-        for place in _selected(selector):
-            yield place, selector.id_pattern if not selector.ids else None
+        pattern = selector.id_pattern if not selector.ids else None
+        for place, exact in _selected(selector):
+            yield place, pattern, exact
 
 
-def _selected(selector: EntitySelector) -> Iterator[tuple[str, str]]:
+def _selected(selector: EntitySelector) -> Iterator[tuple[Place, bool]]:
     if selector.ids:
         for id in selector.ids:
-            yield "id", id
+            yield ("id", id), selector.types is None
     elif selector.types is None:
-        yield "", ""
+        yield ("", ""), True
     else:
         # Of types that must come together, the first one is enough to be found by.
         for group in selector.types.any_of:
-            yield "type", group[0]
+            yield ("type", group[0]), len(group) == 1
 
 
 def _slots(subscription: Subscription) -> list[Slot]:

@@ -261,8 +261,15 @@ class Notifier:
 
     async def _matched(self, delta: Delta) -> list[Subscription]:
         now_us = self._clock.now_us()
-        matched: list[Subscription] = []
-        for subscription in self._index.candidates(delta):
+        sure, others = self._index.split(delta)
+        time_us = delta.commit.time_us
+        matched = [
+            subscription
+            for subscription in sure
+            if subscription.since_us <= time_us
+            and (subscription.expires_us is None or subscription.expires_us > now_us)
+        ]
+        for subscription in others:
             if subscription.expires_us is not None and subscription.expires_us <= now_us:
                 continue
             if subscription.linked:

@@ -38,7 +38,7 @@ for header in (FiwareLDHeader(), FiwareLDHeader(ngsild_tenant="filip")):
             id="urn:ngsi-ld:Subscription:1",
             type="Subscription",
             entities=[{"type": "Room"}],
-            notification={"attributes": ["temperature"], "endpoint": {"uri": "http://192.0.2.1/notify"}},
+            notification={"attributes": ["temperature"], "endpoint": {"uri": "http://subscriber.example.com/notify"}},
         )
         client.post_subscription(subscription=subscription)
         assert client.get_subscription(subscription.id).id == subscription.id

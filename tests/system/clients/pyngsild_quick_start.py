@@ -20,6 +20,7 @@ COMPANIES = [
     for number in range(27)
 ]
 
+
 class Answer:
     """What requests.get would have returned."""
 

@@ -108,7 +108,7 @@ def _find_ordered(operator: str, literal: Literal, key: int) -> Found | None:
         operator = operator[0] + "="
     # A blob, which comes after all numbers, stands for a value that is none.
     extra = " AND value < x''" if table == NUMBER and operator[0] == ">" else ""
-    keys = _rows(table, key, f"value {operator} ?{extra} AND kind <= ?", (_cut(literal.value), MEMBER))
+    keys = _rows(table, key, f"value {operator} ?{extra} AND kind <= ?", (_cut(literal.value), OTHER))
     return Found(keys, Cost.OPEN, table != TEXT)
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from urllib.parse import quote
 
 import apsw
@@ -57,10 +58,12 @@ STEPS: tuple[str, ...] = (
 
 
 def look(path: str) -> None:
-    """Look into the file alone, which touches nothing at all, not even what lies beside it.
+    """Look into the file alone, if there is one; this touches nothing at all, not even what lies beside it.
 
     Raises: what `check_owner` raises; apsw.Error: it is no database.
     """
+    if not Path(path).exists():
+        return
     connection = apsw.Connection(
         f"file:{quote(path)}?immutable=1", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
     )

@@ -89,8 +89,7 @@ class SqliteStore(SqliteHistory):
         """Make the folder and the database ours, and bring its schema to this version."""
         self._folder.mkdir(parents=True, exist_ok=True)
         await self._lock()
-        if Path(self._path).exists():
-            look(self._path)
+        look(self._path)
         self._writing = self._connect()
         # Until it is known whose database it is, nothing may be written, not even when it is closed again.
         self._writing.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)

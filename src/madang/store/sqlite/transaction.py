@@ -20,6 +20,10 @@ from madang.store.sqlite.value_index import ValueIndex
 T = TypeVar("T")
 
 
+_DOCUMENT = "SELECT id, key, json(body) FROM entity WHERE tenant = ? AND id = ?"
+_DOCUMENTS = (
+    "SELECT e.id, e.key, json(e.body) FROM json_each(?) j CROSS JOIN entity e ON e.tenant = ? AND e.id = j.value"
+)
 _INSERT_ENTITY = "INSERT INTO entity (key, tenant, id, body, expires_us) VALUES (?, ?, ?, jsonb(?), ?)"
 _UPDATE_ENTITY = "UPDATE entity SET body = jsonb(?), expires_us = ? WHERE key = ?"
 _INSERT_TYPE = "INSERT OR IGNORE INTO entity_type (tenant, type, key, id) VALUES (?, ?, ?, ?)"
@@ -70,16 +74,18 @@ class SqliteTransaction:
         tenant_key = store.tenant_keys.get(tenant)
         if tenant_key is None:
             return {}
+        if len(ids) == 1:
+            rows = store.writing.execute(_DOCUMENT, (tenant_key, ids[0]))
+        else:
+            rows = store.writing.execute(_DOCUMENTS, (orjson.dumps(list(ids)).decode(), tenant_key))
         found: dict[str, Document] = {}
-        execute = store.writing.execute
-        for id in ids:
-            row = execute("SELECT key, json(body) FROM entity WHERE tenant = ? AND id = ?", (tenant_key, id)).fetchone()
-            if row is not None:
-                self._remember_key(tenant_key, id, row[0])
-                if row[1] is not None:
-                    found[id] = orjson.loads(row[1])
-            else:
-                self._remember_key(tenant_key, id, 0)  # known to be absent
+        keys = dict.fromkeys(ids, 0)  # 0: known to be absent
+        for id, key, body in rows:
+            keys[id] = key
+            if body is not None:
+                found[id] = orjson.loads(body)
+        for id, key in keys.items():
+            self._remember_key(tenant_key, id, key)
         return found
 
     async def record(self, tenant: str, kind: str, id: str) -> Json | None:
