@@ -89,6 +89,7 @@ async def open_hub(
             public_url=settings.public_url or url or f"http://{settings.host}:{settings.port}",
         )
         closing.push_async_callback(contexts.close)
+        await contexts.choose_default([url for url in settings.context.split(",") if url])
         provision = Provision(writer, store.find)
         expiry = Expiry(store, provision, clock)
         consumption = Consumption(store, clock, writer, sweep=expiry.sweep)

@@ -101,7 +101,7 @@ CONTEXT: Final[Json] = {
         "n": {"@id": "https://a.example/n", "@type": "@id", "@container": "@set"},
         "pre": "https://a.example/p#",
         "x": "pre:x",
-        "nested": {"@id": "pre:y", "@context": {"z": "pre:z"}},
+        "again": {"@id": "pre:y", "@type": "@vocab"},
     }
 }
 # The bodies of writing routes, by what follows the API root; a new route without one is tried with an entity.

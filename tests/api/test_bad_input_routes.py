@@ -179,8 +179,8 @@ HEADERS = {
     "Via": ["", "garbage", "1.1 " + "a" * 5000],
     "Content-Length": ["-1", "x", "1e3", "9" * 30],
 }
-QUIET = settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck), database=None)
-BODIES = settings(QUIET, max_examples=25)
+QUIET = settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+BODIES = settings(QUIET, max_examples=12)
 
 
 @pytest.fixture

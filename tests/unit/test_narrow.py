@@ -6,80 +6,27 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-import apsw
 import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from madang.model.entity import Document, types_of
+from madang.model.entity import Document
 from madang.model.jsonld.context import CORE
 from madang.model.query import order, q
 from madang.model.query.match import matches
 from madang.model.query.model import EntityQuery, EntitySelector, TypeSelection
 from madang.model.query.q import Path, Term
-from madang.store.sqlite import functions
 from madang.store.sqlite.narrow import narrow
-from madang.store.sqlite.value_index import ValueIndex
+from tests.query_base import QueryBase
 from tests.query_samples import NAMES, lively_documents, queries
 
-TABLES = """
-    CREATE TABLE entity (
-        key INTEGER PRIMARY KEY, tenant INTEGER NOT NULL, id TEXT NOT NULL, body BLOB, expires_us INTEGER,
-        UNIQUE (tenant, id));
-    CREATE TABLE entity_type (
-        tenant INTEGER NOT NULL, type TEXT NOT NULL, key INTEGER NOT NULL, id TEXT NOT NULL,
-        PRIMARY KEY (tenant, type, key)) WITHOUT ROWID;
-"""
 stores = st.lists(lively_documents, min_size=6, max_size=10, unique_by=lambda document: document["id"])
 
 
-class Base:
-    """A database that is filled anew for every example."""
-
-    def __init__(self) -> None:
-        self.connection = apsw.Connection(":memory:")
-        functions.register(self.connection)
-        self.connection.execute(TABLES)
-        self.index = ValueIndex()
-        self.index.open(self.connection)
-
-    def fill(self, found: list[Document]) -> None:
-        self.connection.execute("DELETE FROM entity; DELETE FROM entity_type")
-        # A neighbour with the same documents, of which nothing may be seen.
-        for tenant, first in ((2, 1000), (1, 1)):
-            for key, document in enumerate(found, first):
-                self.put(tenant, key, document)
-        self.connection.execute("INSERT INTO entity VALUES (999, 1, 'urn:x:gone', NULL, NULL)")
-
-    def put(self, tenant: int, key: int, document: Document) -> None:
-        body = orjson.dumps(document).decode()
-        self.connection.execute(
-            "INSERT OR REPLACE INTO entity VALUES (?, ?, ?, jsonb(?), NULL)", (key, tenant, document["id"], body)
-        )
-        self.connection.execute("DELETE FROM entity_type WHERE key = ?", (key,))
-        for name in types_of(document):
-            self.connection.execute("INSERT INTO entity_type VALUES (?, ?, ?, ?)", (tenant, name, key, document["id"]))
-
-    def declare(self, names: list[str]) -> None:
-        for tenant in (1, 2):
-            for name in names:
-                self.index.declare(self.connection, tenant, name)
-
-    def forget(self) -> None:
-        for tenant in (1, 2):
-            for name in list(self.index.declared(tenant)):
-                self.index.drop(self.connection, tenant, name)
-        left = "SELECT (SELECT count(*) FROM value_number) + (SELECT count(*) FROM value_text) + "
-        left += (
-            "(SELECT count(*) FROM value_time) + (SELECT count(*) FROM value_box) + (SELECT count(*) FROM value_place)"
-        )
-        assert self.connection.execute(left).get == 0
-
-
 @pytest.fixture(scope="module")
-def base() -> Iterator[Base]:
-    made = Base()
+def base() -> Iterator[QueryBase]:
+    made = QueryBase()
     yield made
     made.connection.close()
 
@@ -89,7 +36,7 @@ def expected(found: list[Document], query: EntityQuery) -> list[str]:
     return [document["id"] for document in order.sort(query.order, answers)]
 
 
-def check(base: Base, found: list[Document], query: EntityQuery, page: tuple[int, int]) -> None:
+def check(base: QueryBase, found: list[Document], query: EntityQuery, page: tuple[int, int]) -> None:
     wanted = expected(found, query)
     for connection in (None, base.connection):
         for counted in (query, replace(query, count=True)):
@@ -116,7 +63,7 @@ def check(base: Base, found: list[Document], query: EntityQuery, page: tuple[int
     page=st.tuples(st.integers(0, 5), st.integers(0, 5)),
 )
 def test_sql_finds_what_matches_says(
-    base: Base, found: list[Document], asked: list[EntityQuery], names: list[str], page: tuple[int, int]
+    base: QueryBase, found: list[Document], asked: list[EntityQuery], names: list[str], page: tuple[int, int]
 ) -> None:
     base.fill(found)
     for query in asked:
@@ -132,7 +79,7 @@ def test_sql_finds_what_matches_says(
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(before=stores, after=stores, asked=st.lists(queries, min_size=8, max_size=8))
 def test_the_index_follows_writes(
-    base: Base, before: list[Document], after: list[Document], asked: list[EntityQuery]
+    base: QueryBase, before: list[Document], after: list[Document], asked: list[EntityQuery]
 ) -> None:
     base.fill(before)
     base.declare(list(NAMES))
@@ -155,7 +102,7 @@ def test_the_index_follows_writes(
         base.forget()
 
 
-def test_very_large_questions_stay_within_the_limits_of_sqlite(base: Base) -> None:
+def test_very_large_questions_stay_within_the_limits_of_sqlite(base: QueryBase) -> None:
     found: list[Document] = [
         {"id": f"urn:x:{number}", "type": "T", "createdAt": "", "a": {"type": "Property", "value": number}}
         for number in range(5)
@@ -184,7 +131,7 @@ def test_very_large_questions_stay_within_the_limits_of_sqlite(base: Base) -> No
             base.forget()
 
 
-def test_what_sql_cannot_decide_is_never_lost(base: Base) -> None:
+def test_what_sql_cannot_decide_is_never_lost(base: QueryBase) -> None:
     found: list[Document] = [
         {"id": f"urn:x:{number}", "type": "T", "createdAt": "", "a": {"type": "Property", "value": number}}
         for number in range(5)
@@ -201,7 +148,7 @@ def test_what_sql_cannot_decide_is_never_lost(base: Base) -> None:
         assert {"urn:x:3", "urn:x:4"} <= ids
 
 
-def test_an_index_is_filled_used_and_dropped(base: Base) -> None:
+def test_an_index_is_filled_used_and_dropped(base: QueryBase) -> None:
     base.fill([])
     base.connection.executemany(
         "INSERT INTO entity VALUES (?, 1, ?, jsonb(?), NULL)",

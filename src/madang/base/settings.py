@@ -94,6 +94,12 @@ class Settings:
         default="",
         metadata=_about(str, "scheme, host and port under which clients reach the hub; empty: as it listens"),
     )
+    context: str = field(
+        default="",
+        metadata=_about(
+            str, "@context of requests that name none, as URLs with commas between; empty: the core @context alone"
+        ),
+    )
     sweep_s: float = field(
         default=0.5, metadata=_about(_positive, "pause between two looks for what has expired", unit="seconds")
     )

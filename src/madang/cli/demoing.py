@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import uvloop
@@ -24,7 +25,7 @@ from madang.base.limits import SHUTDOWN_DRAIN_S
 from madang.cli.exit_codes import EXIT_FAILED, EXIT_GOOD, EXIT_REFUSED
 from madang.cli.listening import url_of
 from madang.cli.serving import ListeningServer
-from madang.ingest.city import City
+from madang.ingest.city import City, contexts_of
 from madang.ingest.pages import CityInvalid
 from madang.ingest.room import Demo
 from madang.wire.rsgi import RsgiApplication
@@ -68,6 +69,9 @@ async def _play(settings: Settings, listener: socket.socket, demo: Demo, screen:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
     url = url_of(listener)
+    if not settings.context:
+        # Somebody who looks around for the first time asks for type=AirQualityObserved and sends no @context.
+        settings = replace(settings, context=",".join(contexts_of(demo.city)))
     async with open_hub(settings, url=url, routes=demo.routes()) as hub:
         # The server closes the descriptor that it is given, and ours is closed by who made it.
         shared = socket.socket(fileno=os.dup(listener.fileno()))

@@ -103,6 +103,8 @@ class Contexts:
         public_url: str = "http://localhost",
     ) -> None:
         self.public_url = public_url
+        # Of requests that name none. The standard's is the core context (clause 5.5.5); an operator may choose another.
+        self.default = CORE
         self._clock = clock
         self._fetcher = fetcher
         self._records = ContextRecords(store, writer)
@@ -113,6 +115,10 @@ class Contexts:
         self._under_way: dict[object, asyncio.Task[Any]] = {}
         self._flush: asyncio.TimerHandle | asyncio.Task[None] | None = None
         self._retry_us: dict[str, int] = {}
+
+    async def choose_default(self, urls: list[str]) -> None:
+        """Read requests that name no @context with these from now on. Raises: what resolve raises."""
+        self.default = await self.linked("", await self.resolve("", urls)) if urls else CORE
 
     # ---- resolving
 

@@ -88,6 +88,12 @@ def read_city(folder: Path) -> City:
     return city
 
 
+def contexts_of(city: City) -> list[str]:
+    """Return the @contexts of all its sources, each once: with them, short names find everything that lives there."""
+    names = dict.fromkeys(name for source in city.sources for name in source.context)
+    return context_of(tuple(names)) or []
+
+
 def context_of(names: tuple[str, ...]) -> list[str] | None:
     """Return what to resolve for the contexts of a page: subjects of Smart Data Models by name, others by URL."""
     return [smart_data_model_url(name) if name in SUBJECTS else name for name in names] or None

@@ -101,13 +101,13 @@ def tenant_of(request: Request) -> str:
 
 
 async def link_context(request: Request, core: Core, tenant: str) -> Context:
-    """Return the @context of a GET or DELETE, or of a JSON body: that of the Link header, or the core context."""
+    """Return the @context of a GET or DELETE, or of a JSON body: that of the Link header, or the hub's default."""
     link = request.header("link")
     if link is None:
-        return CORE
+        return core.contexts.default
     url = linked_context(link)
     if url is None:
-        return CORE
+        return core.contexts.default
     return core.contexts.known(tenant, url) or await core.contexts.resolve(tenant, url)
 
 

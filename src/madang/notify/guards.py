@@ -85,6 +85,8 @@ class _Thresholds:
         self._known: Found = {}
 
     def add(self, limit: float, subscription: Subscription) -> None:
+        if subscription.id in self._known:
+            return  # two of its selectors lead here
         insort(self._sorted, (limit, subscription.id))
         self._known[subscription.id] = subscription
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
+from uuid import uuid4
 
 from madang.base.errors import InvalidInput, Upstream
 from madang.base.limits import (
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 _RETRY_FACTOR: Final = 4.0
 _MICROSECONDS: Final = 1_000_000
-_HURRY: Final = NOTIFICATION_ENTITIES_MAX // 2  # so many are sent without waiting for more
+_HURRY: Final = NOTIFICATION_ENTITIES_MAX  # so many are sent without waiting for more
 _RETRIED: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -101,6 +102,8 @@ class Lane:
         self._hurry = asyncio.Event()  # enough waits to be sent
         self._overflown = False
         self._cancelled = False
+        self._name = uuid4().hex  # its notifications are numbered
+        self._number = 0
         self.serve(plan)
 
     def serve(self, plan: Plan) -> None:
@@ -171,6 +174,7 @@ class Lane:
         if self._endpoint.failing or self._overflown:
             return
         self._room.clear()
+        self._hurry.set()
         try:
             async with asyncio.timeout(timeout_s):
                 await self._room.wait()
@@ -335,7 +339,8 @@ class Lane:
             if body is None:
                 counters.times_sent += 1
                 entities = batch[0].several or [parcel.body for parcel in batch]
-                body = form.body(entities, format_date_time(now_us))
+                self._number += 1
+                body = form.body(f"{self._name}-{self._number:x}", entities, format_date_time(now_us))
             counters.last_notification_us = now_us
             self._touched()
             retry = await self._attempt(form, body, first=attempt == 1)

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
-from uuid import uuid4
 
 import orjson
 
@@ -57,12 +56,12 @@ class Form:
             closing=closing,
         )
 
-    def body(self, entities: Sequence[bytes], notified_at: str) -> bytes:
-        """Return a notification (clause 5.3.1) about rendered entities."""
+    def body(self, name: str, entities: Sequence[bytes], notified_at: str) -> bytes:
+        """Return a notification (clause 5.3.1) about rendered entities; its name is unique."""
         return b"".join(
             (
                 b'{"id":"urn:ngsi-ld:Notification:',
-                str(uuid4()).encode("ascii"),
+                name.encode("ascii"),
                 b'"',
                 self.opening,
                 notified_at.encode("ascii"),

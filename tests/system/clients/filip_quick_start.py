@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The NGSI-LD example of filip (examples/ngsi_ld of its repository) run against the hub whose URL is given."""
+"""What filip's documentation shows of NGSI-LD (its examples e01, e07 and e09), in our words, on the hub at a URL."""
 
 import sys
 
@@ -16,7 +16,11 @@ for header in (FiwareLDHeader(), FiwareLDHeader(ngsild_tenant="filip")):
         room = ContextLDEntity(
             id="urn:ngsi-ld:Room:001", type="Room", temperature={"type": "Property", "value": 22.5, "unitCode": "CEL"}
         )
+        assert client.get_entity_list() == []
         client.post_entity(entity=room)
+        assert len(client.get_entity_list()) == 1
+        assert len(client.get_entity_list(id_pattern="^urn:ngsi-ld:Room:00[2-5]")) == 0
+        assert client.get_entity(entity_id=room.id, options="sysAttrs").createdAt
         assert client.get_entity(entity_id=room.id).temperature.value == 22.5
         assert [entity.id for entity in client.get_entity_list(entity_type="Room")] == [room.id]
         client.append_entity_attributes(

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The quick start of pyngsild (its README, "Getting started") run against the hub whose port is given.
 
-The answer of the web API that the README asks is made up here; all else is as it stands there.
+The answer of the web API that the README asks is made up here; all else is as it stands there but the
+port. ngsildclient is locked below 0.1.6, from which on its iso8601.utcnow() gives no text, so that the ids made here
+have a blank in them, and are no URIs.
 """
 
 import sys
