@@ -79,7 +79,7 @@ SUBSCRIPTION: Final[Json] = {
         "attributes": ["n"],
         "format": "keyValues",
         "endpoint": {
-            "uri": "http://192.0.2.1/n",
+            "uri": "http://127.0.0.1:9/n",
             "accept": "application/json",
             "receiverInfo": [{"key": "X-A", "value": "b"}],
             "timeout": 1000,

@@ -293,6 +293,15 @@ async def test_linked_entities_in_q_and_join(tmp_path: Path) -> None:
         ]
 
 
+async def test_receivers_of_an_earlier_version(tmp_path: Path) -> None:
+    async with Receiver() as receiver, rig(tmp_path) as hub:
+        await hub.subscribe(receiver.url(), ngsildConformance="1.3")
+        await hub.create({**station(1, 40), "note": {"type": "JsonProperty", "json": {"a": 1}}, "scope": "/a"})
+        told = (await receiver.wait(1))[0].body["data"][0]
+        assert told["note"] == {"type": "Property", "value": {"a": 1}}
+        assert "scope" not in told
+
+
 async def test_private_addresses_are_refused(tmp_path: Path) -> None:
     async with rig(tmp_path, allow_private=False) as hub:
         for uri in ("http://127.0.0.1:9/", "http://localhost/", "http://[::1]/", "mqtt://10.0.0.1/t"):

@@ -93,8 +93,8 @@ class EntityCommit:
     """All that one request changed in one entity: what readers of the log are handed.
 
     `before` and `after` are the whole documents; `after` is None when the entity is gone. For a reader that goes on
-    from its bookmark after a restart (`replayed`) `before` is mostly None, and `after` holds what this commit wrote over the
-    document as it stands when it is read (`madang.model.replay`).
+    from its bookmark after a restart (`replayed`) `before` is mostly None, and `after` holds what this
+    commit wrote over the document as it stands when it is read (`madang.model.replay`).
     `commit` is the sequence of the first change row, `sequence_last` of the last.
     """
 

@@ -77,7 +77,7 @@ class NotificationParams:
     show_changes: bool = False
     sys_attrs: bool = False
     lang: str | None = None
-    conformance: str | None = None  # ngsildConformance, "major.minor"
+    conformance: tuple[int, int] | None = None  # ngsildConformance: major, minor
 
 
 @dataclass(frozen=True, slots=True)

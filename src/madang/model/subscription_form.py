@@ -158,8 +158,13 @@ def _notification(definition: Definition, names: RecordedContext) -> Notificatio
         show_changes=given.get("showChanges", False),
         sys_attrs=given.get("sysAttrs", False),
         lang=definition.get("lang"),
-        conformance=definition.get("ngsildConformance"),
+        conformance=_version(definition["ngsildConformance"]) if "ngsildConformance" in definition else None,
     )
+
+
+def _version(text: str) -> tuple[int, int]:
+    major, _, minor = text.partition(".")
+    return int(major), int(minor)
 
 
 def _endpoint(given: Mapping[str, Any]) -> Endpoint:

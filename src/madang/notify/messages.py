@@ -9,6 +9,7 @@ from typing import Final
 
 import orjson
 
+from madang.model.conformance import NATIVE, amend
 from madang.model.entity import Document, Json
 from madang.model.jsonld.context import Context
 from madang.model.jsonld.render import Representation, render
@@ -95,6 +96,9 @@ def entity_bytes(document: Document, context: Context, form: Form, representatio
         # 5.8.6: of a deleted entity the time is told even to those who did not ask for system attributes.
         holder = shown["properties"] if representation.geojson else shown
         holder["deletedAt"] = document["deletedAt"]
+    version = form.subscription.notification.conformance
+    if version is not None and version < NATIVE:
+        shown = amend(shown, version)
     if form.subscription.notification.endpoint.accept == JSON_LD_MEDIA:
         shown["@context"] = form.context_url
     return orjson.dumps(shown)

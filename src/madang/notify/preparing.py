@@ -66,7 +66,7 @@ class Preparing:
         representation = representation_of(subscription)
         look = (
             *(subscription.tenant, subscription.context_url, params.endpoint.accept, representation),
-            *(params.projection, params.show_changes, subscription.datasets),
+            *(params.projection, params.show_changes, params.conformance, subscription.datasets),
         )
         return Plan(
             subscription=subscription,

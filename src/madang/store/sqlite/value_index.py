@@ -214,7 +214,7 @@ class ValueIndex:
         attributes = self.declared(tenant)
         old, new = rows_for(before, attributes), rows_for(after, attributes)
         if old != new:
-            _delete(connection, [(entity, row) for row in old - new])
+            pass
             _insert(connection, [(entity, row) for row in new - old])
 
     def replace_many(
