@@ -251,7 +251,8 @@ wrk.headers["content-type"] = "application/json"
 request = function()
   n = n + 1
   local id = string.format("urn:ngsi-ld:Vehicle:%06d", n % 1000)
-  local body = string.format('{{"type":"Property","value":%d,"observedAt":"2026-01-31T08:%02d:%02dZ"}}', n, n / 60 % 60, n % 60)
+  local time = string.format("2026-01-31T08:%02d:%02dZ", n / 60 % 60, n % 60)
+  local body = string.format('{{"type":"Property","value":%d,"observedAt":"%s"}}', n, time)
   return wrk.format("PATCH", "/ngsi-ld/v1/entities/" .. id .. "/attrs/speed", nil, body)
 end
 """

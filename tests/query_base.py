@@ -8,16 +8,8 @@ import orjson
 
 from madang.model.entity import Document, types_of
 from madang.store.sqlite import functions
+from madang.store.sqlite.schema import migrate
 from madang.store.sqlite.value_index import ValueIndex
-
-TABLES = """
-    CREATE TABLE entity (
-        key INTEGER PRIMARY KEY, tenant INTEGER NOT NULL, id TEXT NOT NULL, body BLOB, expires_us INTEGER,
-        UNIQUE (tenant, id));
-    CREATE TABLE entity_type (
-        tenant INTEGER NOT NULL, type TEXT NOT NULL, key INTEGER NOT NULL, id TEXT NOT NULL,
-        PRIMARY KEY (tenant, type, key)) WITHOUT ROWID;
-"""
 
 
 class QueryBase:
@@ -26,7 +18,7 @@ class QueryBase:
     def __init__(self) -> None:
         self.connection = apsw.Connection(":memory:")
         functions.register(self.connection)
-        self.connection.execute(TABLES)
+        migrate(self.connection)
         self.index = ValueIndex()
         self.index.open(self.connection)
 

@@ -81,45 +81,7 @@ async def open_hub(
         closing.push_async_callback(writer.close)
 
         # The verbs
-        contexts = Contexts(
-            store,
-            writer,
-            clock,
-            HttpContextFetcher(allow_private_addresses=settings.allow_private_addresses),
-            public_url=settings.public_url or url or f"http://{settings.host}:{settings.port}",
-        )
-        closing.push_async_callback(contexts.close)
-        await contexts.choose_default([url for url in settings.context.split(",") if url])
-        provision = Provision(writer, store.find)
-        expiry = Expiry(store, provision, clock)
-        consumption = Consumption(store, clock, writer, sweep=expiry.sweep)
-        subscriptions = Subscriptions(
-            store, writer, clock, contexts, allow_private_addresses=settings.allow_private_addresses
-        )
-        await subscriptions.start()
-        discovery = Discovery(store, consumption, writer)
-        entity_maps = EntityMaps(clock, consumption)
-        snapshots = Snapshots(
-            store, clock, writer, consumption, forget=(discovery.forget_tenant, entity_maps.forget_tenant)
-        )
-        notices = SnapshotNotices(allow_private_addresses=settings.allow_private_addresses)
-        closing.push_async_callback(notices.close)
-        snapshots.tell_with(notices.tell)
-        await snapshots.open()
-        closing.push_async_callback(snapshots.close)
-        core = Core(
-            store=store,
-            clock=clock,
-            writer=writer,
-            contexts=contexts,
-            provision=provision,
-            consumption=consumption,
-            discovery=discovery,
-            history=History(store, writer, clock, instances_max=settings.temporal_instances_max),
-            subscriptions=subscriptions,
-            entity_maps=entity_maps,
-            snapshots=snapshots,
-        )
+        core, expiry = await _open_core(settings, store, writer, clock, url, closing)
 
         # What runs by itself
         notifier = Notifier(core, allow_private_addresses=settings.allow_private_addresses)
@@ -136,6 +98,53 @@ async def open_hub(
             *health.routes(madang.__version__, lambda: _faults(store, sweeping)),
         ]
         yield Hub(core, Application(table, echoed=ngsild.ECHOED_HEADERS))
+
+
+async def _open_core(
+    settings: Settings, store: Store, writer: Writer, clock: Clock, url: str, closing: contextlib.AsyncExitStack
+) -> tuple[Core, Expiry]:
+    """Return the verbs, and beside them what removes the expired; what must be closed is given to `closing`."""
+    private = settings.allow_private_addresses
+    contexts = Contexts(
+        store,
+        writer,
+        clock,
+        HttpContextFetcher(allow_private_addresses=private),
+        public_url=settings.public_url or url or f"http://{settings.host}:{settings.port}",
+    )
+    closing.push_async_callback(contexts.close)
+    await contexts.choose_default([url for url in settings.context.split(",") if url])
+    provision = Provision(writer, store.find)
+    expiry = Expiry(store, provision, clock)
+    consumption = Consumption(store, clock, writer, sweep=expiry.sweep)
+    subscriptions = Subscriptions(store, writer, clock, contexts, allow_private_addresses=private)
+    await subscriptions.start()
+    discovery = Discovery(store, consumption, writer)
+    entity_maps = EntityMaps(clock, consumption)
+
+    snapshots = Snapshots(
+        store, clock, writer, consumption, forget=(discovery.forget_tenant, entity_maps.forget_tenant)
+    )
+    notices = SnapshotNotices(allow_private_addresses=private)
+    closing.push_async_callback(notices.close)
+    snapshots.tell_with(notices.tell)
+    await snapshots.open()
+    closing.push_async_callback(snapshots.close)
+
+    core = Core(
+        store=store,
+        clock=clock,
+        writer=writer,
+        contexts=contexts,
+        provision=provision,
+        consumption=consumption,
+        discovery=discovery,
+        history=History(store, writer, clock, instances_max=settings.temporal_instances_max),
+        subscriptions=subscriptions,
+        entity_maps=entity_maps,
+        snapshots=snapshots,
+    )
+    return core, expiry
 
 
 async def _hub_id(writer: Writer) -> str:

@@ -44,6 +44,8 @@ ALL = (JSON, LD_JSON, GEO_JSON)
 class NoContexts:
     """Stands for core.contexts: every source is the core context but those named bad."""
 
+    default = CORE
+
     def known(self, tenant: str, source: Any) -> None:  # noqa: ARG002
         return None
 

@@ -67,6 +67,7 @@ class Subscriptions:
         self._allow_private = allow_private_addresses
         self._entries: dict[str, dict[str, Entry]] = {}
         self._dirty: dict[tuple[str, str], None] = {}
+        self._held: dict[tuple[str, str], None] = {}
         self._listeners: list[Listener] = []
 
     async def start(self) -> None:
@@ -213,21 +214,23 @@ class Subscriptions:
         await self._writer.write(tenant, (), decide, records=[(KIND, id), (COUNTERS, id)])
         entry = self._entries.get(tenant, {}).pop(id, None)
         self._dirty.pop((tenant, id), None)
+        self._held.pop((tenant, id), None)
         if entry is not None:
             self._tell(entry.subscription, None)
 
     # ---- what became of the notifications
 
-    def touched(self, tenant: str, id: str) -> None:
-        """Remember that a subscription's counters changed and are to be written down."""
-        self._dirty[tenant, id] = None
+    def touched(self, tenant: str, id: str, *, held: bool = False) -> None:
+        """Remember that a subscription's counters changed; `held` ones have to be written before any bookmark."""
+        (self._held if held else self._dirty)[tenant, id] = None
 
     async def flush(self, *, reader: str | None = None, bookmark: int = 0) -> bool:
-        """Write the counters that changed, and the reader's bookmark after them; tell whether some are left."""
-        keys = list(self._dirty)[:SUBSCRIPTION_COUNTERS_WRITTEN_MAX]
+        """Write the counters that changed, up to a limit, and the reader's bookmark; tell whether some are left."""
+        keys = dict.fromkeys((*self._held, *list(self._dirty)[:SUBSCRIPTION_COUNTERS_WRITTEN_MAX]))
+        self._held.clear()
         by_tenant: dict[str, dict[str, Json]] = {}
         for tenant, id in keys:
-            del self._dirty[tenant, id]
+            self._dirty.pop((tenant, id), None)
             entry = self.entry(tenant, id)
             if entry is not None:
                 by_tenant.setdefault(tenant, {})[id] = entry.counters.as_json()

@@ -21,8 +21,8 @@ names*: the term the **core context** gives for the IRI. So `speed` stands for
 one; the faces translate to and from the names of the request's own @context (`madang.model.jsonld`).
 
 An attribute is one *instance* (a dictionary) or a list of two or more instances with different `datasetId`; the default
-instance, which has no `datasetId`, comes first. Sub-attributes have the same form inside an instance. Times are DateTime text as in
-`madang.base.times`. The members of an instance by type (ETSI CIM 009 clauses 4.5.2 to 4.5.25):
+instance, which has no `datasetId`, comes first. Sub-attributes have the same form inside an instance. Times are
+DateTime text as in `madang.base.times`. The members of an instance by type (ETSI CIM 009 clauses 4.5.2 to 4.5.25):
 
     Property value   GeoProperty value (GeoJSON)   Relationship object (a URI or a list of URIs; objectType)
     LanguageProperty languageMap   VocabProperty vocab (canonical names)   JsonProperty json (opaque)

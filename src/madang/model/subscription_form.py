@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -44,7 +44,7 @@ class Counters:
     last_success_us: int | None = None
     last_failure_us: int | None = None
     failed: bool = False
-    held: tuple[str, ...] = ()  # entities whose change waits for the throttling to end
+    held: Collection[str] = ()  # entities whose change waits for the throttling to end
 
     def as_json(self) -> dict[str, Json]:
         return {

@@ -24,7 +24,6 @@ import orjson
 
 from madang.base.errors import BadRequestData, HubError, InvalidRequest
 from madang.base.limits import JSON_DEPTH_MAX
-from madang.model.jsonld.context import CORE
 from madang.ngsild.media import GEO_JSON, JSON, LD_JSON, MERGE_PATCH_JSON, content_type_of, negotiate
 from madang.ngsild.parameters import PAGE_PARAMETERS, Page, Parameters, read_page
 from madang.ngsild.representations import REPRESENTATION_PARAMETERS, read_format, read_options, representation

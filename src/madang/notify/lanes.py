@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 from uuid import uuid4
 
@@ -19,6 +20,7 @@ from madang.base.limits import (
     NOTIFICATION_BYTES_MAX,
     NOTIFICATION_ENTITIES_MAX,
     NOTIFICATION_GATHER_S,
+    NOTIFICATION_INTERVAL_ENTITIES_MAX,
     NOTIFICATION_QUEUE_BYTES_MAX,
     NOTIFICATION_QUEUE_ENTITIES_MAX,
     NOTIFICATION_RETRY_FIRST_S,
@@ -95,6 +97,8 @@ class Lane:
         self._under_way: list[Parcel] = []
         self._bytes = 0
         self._held: dict[str, Parcel] = {}
+        self._released: dict[str, Parcel] = {}
+        entry.counters.held = self._held.keys()
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._target: tuple[str, Target] | None = None
@@ -190,6 +194,7 @@ class Lane:
             self._timer.cancel()
             self._timer = None
         self._held.clear()
+        self._released = {}
         self._drop_waiting()
 
     async def stop(self) -> None:
@@ -219,7 +224,7 @@ class Lane:
             return
         self._held.pop(parcel.entity, None)
         self._held[parcel.entity] = parcel._replace(ticket=None)
-        self._remember_held()
+        self._held_changed()
         self._plan_release(wait_us)
 
     def _plan_release(self, wait_us: int) -> None:
@@ -232,19 +237,24 @@ class Lane:
         if wait_us > 0:
             self._plan_release(wait_us)
             return
-        if self._task is not None:
-            return  # when it ends, it comes back here
-        held = list(self._held.values())[:NOTIFICATION_ENTITIES_MAX]
-        for parcel in held:
-            del self._held[parcel.entity]
-        self._remember_held()
-        for parcel in held:
-            self._append(parcel)
+        if self._task is not None or not self._held:
+            return  # what is under way ends by coming back here
+        # They stay held until they were told, so that a crash does not lose them.
+        self._released = dict(islice(self._held.items(), NOTIFICATION_INTERVAL_ENTITIES_MAX))
+        bodies = tuple(parcel.body for parcel in self._released.values())
+        self._append(Parcel("", b"", None, next(reversed(self._released.values())).form, bodies))
         self._task = asyncio.create_task(self._run(), name="notify-lane")
 
-    def _remember_held(self) -> None:
-        self.entry.counters.held = tuple(self._held)
-        self._touched()
+    def _held_changed(self) -> None:
+        self._post.subscriptions.touched(self.subscription.tenant, self.subscription.id, held=True)
+
+    def _told_released(self) -> None:
+        """Let go of what was told of; an entity that changed meanwhile waits for the next period."""
+        for entity, parcel in self._released.items():
+            if self._held.get(entity) is parcel:
+                del self._held[entity]
+        self._released = {}
+        self._held_changed()
 
     # ---- delivering
 
@@ -256,6 +266,8 @@ class Lane:
                 await self._deliver_safely(self._under_way)
                 self._settle(self._under_way)
                 self._under_way = []
+                if self._released:
+                    self._told_released()
                 if self._overflown and len(self._waiting) < NOTIFICATION_QUEUE_ENTITIES_MAX // 2:
                     self._overflown = False
                 if not self.full:

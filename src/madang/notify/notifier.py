@@ -108,6 +108,8 @@ class Notifier:
                 await self.drain()
         await self.abort()
         await self._write_bookmark()
+        while await self._core.subscriptions.flush():
+            pass
 
     async def abort(self) -> None:
         """Stop where it stands, as a crash would: no bookmark is written."""
@@ -345,17 +347,17 @@ class Notifier:
             await asyncio.sleep(NOTIFICATION_BOOKMARK_S)
             try:
                 await self._write_bookmark()
-            except HubError as error:
-                log.warning("the bookmark of notifications could not be written: %s", error.detail)
+            except Exception:
+                # Whatever it is, it may pass; without a bookmark everything would be told again after a restart.
+                log.exception("the bookmark of notifications could not be written")
 
     async def _write_bookmark(self) -> None:
         bookmark = self._progress.bookmark
-        moved = bookmark > self._saved
-        while await self._core.subscriptions.flush():
-            pass
-        if moved:
+        if bookmark > self._saved:
             await self._core.subscriptions.flush(reader=READER, bookmark=bookmark)
             self._saved = bookmark
+        else:
+            await self._core.subscriptions.flush()
 
     async def _delivered(self) -> None:
         for lane in list(self._lanes.values()):
@@ -367,7 +369,7 @@ class Notifier:
             entry = self._core.subscriptions.entry(subscription.tenant, subscription.id)
             if entry is None or not entry.counters.held:
                 continue
-            held, entry.counters.held = entry.counters.held, ()
+            held, entry.counters.held = tuple(entry.counters.held), ()
             documents = await self._core.consumption.documents(subscription.tenant, held)
             lane = self._lane(subscription)
             if lane is None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every store must do: a suite that each back-end passes unchanged.
 
-A back-end's test module makes a class that inherits `StoreContract` and gives the fixture `opener`: a callable that opens a store over
-the same data each time it is called (so that a test can close and open it again).
+A back-end's test module makes a class that inherits `StoreContract` and gives the fixture `opener`: a callable that
+opens a store over the same data each time it is called (so that a test can close and open it again).
 """
 
 from __future__ import annotations

@@ -113,6 +113,15 @@ def fits(query: GeoQuery, geometry: Json) -> bool:
     return bool(_TESTS[query.relation](target, reference))
 
 
+def fits_point(query: GeoQuery, longitude: float, latitude: float) -> bool:
+    """Tell whether a Point stands in the asked relation to the reference geometry."""
+    place = geometries.point_of(query.geometry_type, query.coordinates) if query.relation == "near" else None
+    if place is None:
+        return fits(query, {"type": "Point", "coordinates": [longitude, latitude]})
+    distance_m = geometries.haversine_m((longitude, latitude), place)
+    return distance_m > query.distance_m if query.farther else distance_m <= query.distance_m
+
+
 # The relation is said of the target: it lies within, contains … the reference. Asked of the reference, which is
 # prepared once, each relation is the other way round.
 _TESTS: Final[dict[str, Any]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import islice
 from typing import Any, Final, TypeAlias
 
@@ -129,6 +130,12 @@ def positions(coordinates: Json, depth: int = 3) -> Iterator[Position]:
             yield from positions(item, depth - 1)
     elif len(coordinates) >= 2 and all(isinstance(number, int | float) for number in coordinates[:2]):
         yield float(coordinates[0]), float(coordinates[1])
+
+
+@lru_cache(maxsize=256)
+def point_of(geometry_type: str, coordinates: str) -> Position | None:
+    """Return the place of a Point whose coordinates are JSON text; None for any other geometry."""
+    return next(positions(orjson.loads(coordinates)), None) if geometry_type == "Point" else None
 
 
 def bounds(coordinates: Json) -> Bounds | None:

@@ -197,6 +197,16 @@ def distance(part: OrderKey, geometry: Json) -> float | None:
     return -distance_m if part.descending and distance_m is not None else distance_m
 
 
+def distance_of_point(part: OrderKey, longitude: float, latitude: float) -> float | None:
+    """Return what `distance` says of a Point."""
+    assert part.reference is not None
+    place = geometries.point_of(*part.reference)
+    if place is None:
+        return distance(part, {"type": "Point", "coordinates": [longitude, latitude]})
+    distance_m = geometries.haversine_m((longitude, latitude), place)
+    return -distance_m if part.descending else distance_m
+
+
 @lru_cache(maxsize=64)
 def _geojson(geometry_type: str, coordinates: str) -> Json:
     return {"type": geometry_type, "coordinates": orjson.loads(coordinates)}

@@ -17,7 +17,7 @@ from madang.model.query import geo, regex, scope
 from madang.model.query.geo import GeoQuery
 from madang.model.query.match import matches
 from madang.model.query.model import EntityQuery
-from madang.model.query.order import OrderKey, comparable, comparable_text, distance, is_last
+from madang.model.query.order import OrderKey, comparable, comparable_text, distance_of_point, is_last
 from madang.model.query.q_match import fulfils
 from madang.model.query.q_tree import Expression, Term
 from madang.model.query.scope import ScopeQuery
@@ -26,20 +26,21 @@ from madang.model.query.values import targets
 
 def register(connection: apsw.Connection) -> None:
     """Make the functions known to a connection; every connection that runs narrowed queries needs them."""
-    functions: dict[str, Callable[..., Any]] = {
-        "madang_fulfils": _fulfils,
-        "madang_finds": _finds,
-        "madang_place": _place,
-        "madang_scope": _scope,
-        "madang_order": _order,
-        "madang_order_text": _order_text,
-        "madang_id_finds": _id_finds,
-        "madang_answers": _answers,
+    functions: dict[str, tuple[Callable[..., Any], int]] = {
+        "madang_fulfils": (_fulfils, 2),
+        "madang_finds": (_finds, 2),
+        "madang_place": (_place, 2),
+        "madang_scope": (_scope, 2),
+        "madang_order": (_order, 2),
+        "madang_order_text": (_order_text, 2),
+        "madang_id_finds": (_id_finds, 2),
+        "madang_answers": (_answers, 2),
+        "madang_absent": (is_last, 1),
+        "madang_distance": (distance_of_point, 3),
+        "madang_point": (geo.fits_point, 3),
     }
-    for name, function in functions.items():
-        connection.create_scalar_function(name, function, 2, deterministic=True)
-    connection.create_scalar_function("madang_absent", is_last, 1, deterministic=True)
-    connection.create_scalar_function("madang_distance", _distance, 3, deterministic=True)
+    for name, (function, arguments) in functions.items():
+        connection.create_scalar_function(name, function, arguments, deterministic=True)
 
 
 def _answers(query: EntityQuery, body: str) -> bool:
@@ -74,12 +75,6 @@ def _order(part: OrderKey, attribute: str | None) -> int | float | bytes | None:
     if attribute is None:
         return None
     return comparable(part, {part.path.names[0]: orjson.loads(attribute)})
-
-
-def _distance(part: OrderKey, longitude: float, latitude: float) -> float | None:
-    point = {"type": "Point", "coordinates": [longitude, latitude]}
-    found = distance(part, point)
-    return None if found is None else float(found)
 
 
 @lru_cache(maxsize=20_000)

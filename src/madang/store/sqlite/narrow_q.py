@@ -247,6 +247,10 @@ class _Point:
         return member(f"{self.root}.value.coordinates[1]")
 
     @property
+    def is_place(self) -> Sql:
+        return Sql(f"{member(self.root + '.type')} = 'GeoProperty'")
+
+    @property
     def present(self) -> Sql:
         return Sql(
             f"{kind_of(f'{self.root}.value.coordinates[0]')} IN ('real', 'integer') AND abs({self.longitude}) <= 180"
@@ -260,10 +264,14 @@ def place_condition(query: GeoQuery) -> Sql:
         return UNKNOWN
     point = _Point(root)
     asked = Sql(f"madang_place(?, {json_of(root)})", (apsw.pyobject(query),))
-    apart = query.farther or query.relation == "disjoint"
+    asked_of_point = Sql(f"madang_point(?, {point.longitude}, {point.latitude})", (apsw.pyobject(query),))
     inside = any_of(_inside(point, box) for box in reference_boxes(query))
-    by_box = when((inside, asked), otherwise=TRUE if apart else FALSE)
-    return when((point.present, by_box), (Sql(f"{kind_of(root)} IS NOT NULL"), asked), otherwise=FALSE)
+    if query.farther or query.relation == "disjoint":
+        # Everything outside the boxes answers, but only if it is a place at all.
+        decided = when((_negated(point.is_place), FALSE), (_negated(inside), TRUE), otherwise=asked_of_point)
+    else:
+        decided = when((inside, when((point.is_place, asked_of_point), otherwise=FALSE)), otherwise=FALSE)
+    return when((point.present, decided), (Sql(f"{kind_of(root)} IS NOT NULL"), asked), otherwise=FALSE)
 
 
 def _inside(point: _Point, box: geometry.Bounds) -> Sql:

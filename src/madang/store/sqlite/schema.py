@@ -26,6 +26,7 @@ STEPS: tuple[str, ...] = (
     CREATE TABLE entity (
         key INTEGER PRIMARY KEY, tenant INTEGER NOT NULL, id TEXT NOT NULL, body BLOB, expires_us INTEGER,
         UNIQUE (tenant, id));
+    CREATE INDEX entity_tenant ON entity (tenant, key) WHERE body IS NOT NULL;
     CREATE INDEX entity_past ON entity (tenant) WHERE body IS NULL;
     CREATE INDEX entity_expires ON entity (expires_us) WHERE expires_us IS NOT NULL;
 
@@ -51,8 +52,26 @@ STEPS: tuple[str, ...] = (
         UNIQUE (tenant, kind, id));
 
     CREATE TABLE bookmark (reader TEXT PRIMARY KEY, sequence INTEGER NOT NULL) WITHOUT ROWID;
-    CREATE TABLE declared_index (
-        tenant INTEGER NOT NULL, attribute TEXT NOT NULL, PRIMARY KEY (tenant, attribute)) WITHOUT ROWID;
+
+    -- the values of attributes that were declared as indexed; see value_index.py
+    CREATE TABLE value_attribute (
+        key INTEGER PRIMARY KEY, tenant INTEGER NOT NULL, attribute TEXT NOT NULL, UNIQUE (tenant, attribute));
+    CREATE TABLE value_number (
+        attribute INTEGER NOT NULL, value NOT NULL, kind INTEGER NOT NULL, entity INTEGER NOT NULL,
+        PRIMARY KEY (attribute, value, kind, entity)) WITHOUT ROWID;
+    CREATE TABLE value_text (
+        attribute INTEGER NOT NULL, value TEXT NOT NULL, kind INTEGER NOT NULL, entity INTEGER NOT NULL,
+        PRIMARY KEY (attribute, value, kind, entity)) WITHOUT ROWID;
+    CREATE TABLE value_time (
+        attribute INTEGER NOT NULL, value INTEGER NOT NULL, kind INTEGER NOT NULL, entity INTEGER NOT NULL,
+        PRIMARY KEY (attribute, value, kind, entity)) WITHOUT ROWID;
+    -- the attribute is a third dimension of the tree, so that one tree serves all of them
+    CREATE VIRTUAL TABLE value_box USING rtree (
+        id, west, east, south, north, attribute_low, attribute_high, +entity);
+    -- which rows of the tree belong to an entity: a tree is searched by place only
+    CREATE TABLE value_place (
+        id INTEGER PRIMARY KEY, attribute INTEGER NOT NULL, entity INTEGER NOT NULL, place TEXT NOT NULL,
+        UNIQUE (attribute, entity, place));
     """,
 )
 

@@ -246,8 +246,9 @@ class SqliteStore(SqliteHistory):
         return await self.run(self._find, key, query)
 
     def _find(self, tenant: int, query: EntityQuery) -> Found:
-        narrowed = narrow(query, tenant, self.value_index.declared(tenant))
-        return find(self.reader(), narrowed, query)
+        connection = self.reader()
+        narrowed = narrow(query, tenant, self.value_index.declared(tenant), connection)
+        return find(connection, narrowed, query)
 
     async def type_names(self, tenant: str) -> list[tuple[str, int]]:
         sql = "SELECT type, count(*) FROM entity_type WHERE tenant = ? GROUP BY type ORDER BY type"

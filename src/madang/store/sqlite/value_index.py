@@ -32,27 +32,6 @@ TEXT_CHARACTERS_MAX: Final = 128  # longer texts are cut, so that a comparison w
 _INTEGER_MAX: Final = 1 << 63
 _FILL_ROWS: Final = 5_000
 
-SCHEMA: Final = """
-    CREATE TABLE IF NOT EXISTS value_attribute (
-        key INTEGER PRIMARY KEY, tenant INTEGER NOT NULL, attribute TEXT NOT NULL, UNIQUE (tenant, attribute));
-    CREATE TABLE IF NOT EXISTS value_number (
-        attribute INTEGER NOT NULL, value NOT NULL, kind INTEGER NOT NULL, entity INTEGER NOT NULL,
-        PRIMARY KEY (attribute, value, kind, entity)) WITHOUT ROWID;
-    CREATE TABLE IF NOT EXISTS value_text (
-        attribute INTEGER NOT NULL, value TEXT NOT NULL, kind INTEGER NOT NULL, entity INTEGER NOT NULL,
-        PRIMARY KEY (attribute, value, kind, entity)) WITHOUT ROWID;
-    CREATE TABLE IF NOT EXISTS value_time (
-        attribute INTEGER NOT NULL, value INTEGER NOT NULL, kind INTEGER NOT NULL, entity INTEGER NOT NULL,
-        PRIMARY KEY (attribute, value, kind, entity)) WITHOUT ROWID;
-    -- the attribute is a third dimension of the tree, so that one tree serves all of them
-    CREATE VIRTUAL TABLE IF NOT EXISTS value_box USING rtree (
-        id, west, east, south, north, attribute_low, attribute_high, +entity);
-    -- which rows of the tree belong to an entity: a tree is searched by place only
-    CREATE TABLE IF NOT EXISTS value_place (
-        id INTEGER PRIMARY KEY, attribute INTEGER NOT NULL, entity INTEGER NOT NULL, place TEXT NOT NULL,
-        UNIQUE (attribute, entity, place));
-"""
-
 # (table, attribute key, value or box, kind)
 Row: TypeAlias = tuple[str, int, Any, int]
 _NOTHING: Final[Mapping[str, int]] = {}
@@ -142,8 +121,7 @@ class ValueIndex:
         self._declared: dict[int, dict[str, int]] = {}
 
     def open(self, connection: apsw.Connection) -> None:
-        """Read what is declared; the tables are made when they are missing."""
-        connection.execute(SCHEMA)
+        """Read what is declared."""
         declared: dict[int, dict[str, int]] = {}
         for key, tenant, attribute in connection.execute("SELECT key, tenant, attribute FROM value_attribute"):
             declared.setdefault(tenant, {})[attribute] = key
@@ -214,7 +192,7 @@ class ValueIndex:
         attributes = self.declared(tenant)
         old, new = rows_for(before, attributes), rows_for(after, attributes)
         if old != new:
-            pass
+            _delete(connection, [(entity, row) for row in old - new])
             _insert(connection, [(entity, row) for row in new - old])
 
     def replace_many(
