@@ -87,7 +87,7 @@ async def test_deletions_are_told_after_a_crash(tmp_path: Path) -> None:
 
 async def test_a_reader_that_falls_behind_goes_on_from_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("madang.notify.notifier.NOTIFICATION_COMMITS_WAITING_MAX", 5)
-    monkeypatch.setattr("madang.notify.replay.NOTIFICATION_REPLAY_CHANGES", 7)
+    monkeypatch.setattr("madang.core.changes.NOTIFICATION_REPLAY_CHANGES", 7)
     async with Receiver() as receiver, rig(tmp_path) as hub:
         await hub.subscribe(receiver.url())
         await asyncio.gather(*(hub.create(station(number, number)) for number in range(60)))

@@ -220,7 +220,7 @@ def _phase_fragment(id: str, rule: PlanRule, phase: Phase, since_us: int) -> dic
             "observedAt": format_date_time(since_us),
             "phase": {"type": "Property", "value": phase.number},
             "duration": {"type": "Property", "value": phase.duration_s, "unitCode": "SEC"},
-            "schedule": {"type": "Property", "value": phase.schedule},
+            "signalSchedule": {"type": "Property", "value": phase.schedule},
             ORIGIN: {"type": "Property", "value": PLAN_ORIGIN},
         },
     }

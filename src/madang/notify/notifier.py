@@ -25,6 +25,7 @@ from madang.base.limits import (
     NOTIFICATION_RETRY_FIRST_S,
     SHUTDOWN_DRAIN_S,
 )
+from madang.core.changes import commits_after
 from madang.model.change import EntityCommit
 from madang.model.subscription import Subscription
 from madang.model.subscription_matching import Delta, delta_of, matches
@@ -35,7 +36,6 @@ from madang.notify.lanes import Lane, Parcel, Post, parcel_of
 from madang.notify.mqtt import MqttSender
 from madang.notify.preparing import Plan, Preparing
 from madang.notify.progress import Progress, Ticket
-from madang.notify.replay import commits_after
 
 if TYPE_CHECKING:
     from madang.core.hub import Core

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads commits back from the change log, as they are needed after a restart or when the reader fell behind."""
+"""The change log read back as commits: what every reader of the log does after a restart or when it fell behind."""
 
 from __future__ import annotations
 
