@@ -6,8 +6,8 @@
 
 VENV := .venv
 RUN := $(VENV)/bin
-# One worker a core; the tiers share nothing but the machine.
-PYTEST := $(RUN)/python -m pytest -q -n auto --dist loadgroup
+# One worker a core. A file of system tests stays with one worker, as its tests share the servers they start.
+PYTEST := $(RUN)/python -m pytest -q -n auto
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -27,11 +27,11 @@ serve: setup ## an empty hub without log-in, on loopback
 test: test-fast test-system ## all tests: unit, contract and api first, then the whole system
 
 test-fast: setup-dev ## unit, contract and api tests
-	$(PYTEST) tests/unit tests/contract tests/api $(ARGS)
+	$(PYTEST) --dist worksteal tests/unit tests/contract tests/api $(ARGS)
 
 test-system: setup-dev ## tests that start servers
 	@tools/setup.sh programs
-	$(PYTEST) tests/system $(ARGS)
+	$(PYTEST) --dist loadfile tests/system $(ARGS)
 
 check: setup-dev format-check lint types imports tidy docs test ## everything a change must pass
 

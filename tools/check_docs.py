@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks the documents: links lead somewhere, decision records are in order, change notes have a known kind."""
+"""Checks the documents: links lead somewhere, no page is lost, decisions are in order, notes have a known kind."""
 
 from __future__ import annotations
 
@@ -42,6 +42,15 @@ def link_faults(path: Path) -> Iterator[str]:
             yield f"{name}: {target} names a heading that is not there"
 
 
+def page_faults() -> Iterator[str]:
+    """Every page is reached from docs/README.md; decision records are listed by their numbers."""
+    start = ROOT / "docs/README.md"
+    linked = {(start.parent / target.partition("#")[0]).resolve() for target in LINK.findall(start.read_text("utf-8"))}
+    for path in sorted((ROOT / "docs").rglob("*.md")):
+        if path != start and path not in linked and not path.name[:4].isdigit():
+            yield f"docs/README.md: does not link {path.relative_to(ROOT / 'docs').as_posix()}"
+
+
 def decision_faults() -> Iterator[str]:
     records = sorted((ROOT / "docs/decisions").glob("[0-9]*.md"))
     for number, path in enumerate(records, start=1):
@@ -66,6 +75,7 @@ def note_faults() -> Iterator[str]:
 
 def main() -> int:
     faults = [fault for path in documents() for fault in link_faults(path)]
+    faults += page_faults()
     faults += decision_faults()
     faults += note_faults()
     print("\n".join(faults) or "docs: every link leads somewhere")

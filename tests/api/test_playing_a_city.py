@@ -157,6 +157,7 @@ async def test_the_hours_before_are_there_from_the_beginning(hub: Hub, city: Cit
         [8.0, "2026-03-01T23:00:00Z"],
     ]
     assert len(await history(hub, "urn:ngsi-ld:Lot:1", "taken")) == 2
+    assert (await value(hub, "urn:ngsi-ld:Signal:1", "state"))["value"] == "G"
     assert await player.backfill(lambda *_: None) == 0
 
 

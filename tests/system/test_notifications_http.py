@@ -307,3 +307,27 @@ async def test_private_addresses_are_refused(tmp_path: Path) -> None:
         for uri in ("http://127.0.0.1:9/", "http://localhost/", "http://[::1]/", "mqtt://10.0.0.1/t"):
             with pytest.raises(BadRequestData, match="public internet"):
                 await hub.subscribe(uri)
+
+
+async def test_what_waits_keeps_its_form_when_the_subscription_changes(tmp_path: Path) -> None:
+    gate = asyncio.Event()
+
+    async def slow(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await gate.wait()
+        writer.close()
+
+    server = await asyncio.start_server(slow, "127.0.0.1", 0)
+    async with Receiver() as receiver, rig(tmp_path) as hub:
+        id = await hub.subscribe(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", endpoint={"timeout": 50})
+        await hub.create(station(1, 1))
+        context = await hub.core.contexts.resolve("", None)
+        notification = {"endpoint": {"uri": receiver.url("/new")}, "format": "simplified"}
+        await hub.core.subscriptions.update("", id, {"notification": notification}, context)
+        await hub.create(station(2, 2))
+        await hub.notifier.drain()
+        assert [one.body["data"] for one in receiver.received] == [
+            [{"id": "urn:ngsi-ld:Station:2", "type": "Station", "pm10": 2, "name": "Yuseong"}]
+        ]
+        gate.set()
+    server.close()
+    await server.wait_closed()

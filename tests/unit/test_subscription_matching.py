@@ -301,13 +301,33 @@ SUBSCRIPTIONS = st.fixed_dictionaries(
     {"entities": st.lists(SELECTORS, min_size=1, max_size=2)},
     optional={
         "q": st.sampled_from(
-            ["pm10>45", "pm10<45", "pm10==40", 'name=="Yuseong"', "pm10==30..60", "pm25|name", "!pm25"]
+            [
+                *(
+                    "pm10>45",
+                    "pm10<45",
+                    "pm10>50",
+                    "pm10>=50",
+                    "pm10<50",
+                    "pm10<=50",
+                    "pm10>40",
+                    "pm10>=40",
+                    "pm10==40",
+                ),
+                *('name=="Yuseong"', 'pm10=="50"', "pm10==50,60", "pm10==30..60", "pm25|name", "!pm25", "pm10!=50"),
+                *("pm10==40", "pm10>1;pm10<45", 'pm10>1;name=="Yuseong"', "pm10==true", "pm10>99999999999999999999"),
+            ]
         ),
         "watchedAttributes": st.lists(st.sampled_from(["pm10", "name", "pm25"]), min_size=1, max_size=2),
         "notificationTrigger": st.lists(st.sampled_from(TRIGGERS), min_size=1, max_size=3),
     },
 )
 CHANGES = [
+    updated(station(), pm10=value([45, 50])),
+    updated(station(), pm10=value("50")),
+    updated(station(), pm10=value(True)),
+    updated(station(), pm10=[value(40), value(50, datasetId="urn:d:1")]),
+    updated(station(), name={"type": "LanguageProperty", "languageMap": {"ko": "Yuseong"}}),
+    updated(station(), name={"type": "VocabProperty", "vocab": "Yuseong"}),
     PM10_CHANGED,
     PM10_SAME,
     NAME_GONE,

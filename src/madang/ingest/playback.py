@@ -96,6 +96,8 @@ class Player:
                 full = [each for things in self._things for each in _full(things, until_us, self._city)]
                 written += await self._write(full)
             progress(hour + 1, hours)
+        # Signals have no past, but somebody may look at one before the first step.
+        written += await self._write(list(self._changed_phases(end_us)))
         self._state.backfilled = True
         await self._bookmark()
         return written

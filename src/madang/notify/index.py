@@ -72,7 +72,7 @@ class _Bucket:
 class _Outcome(NamedTuple):
     """What is the same for every change of the same attributes of entities of the same types."""
 
-    sure: tuple[Subscription, ...]
+    sure: Found
     likely: Found
     shelves: list[Shelf]
     patterns: list[Patterns[_Bucket]]
@@ -119,21 +119,22 @@ class _Tenant:
             if len(self._outcomes) >= _OUTCOMES_MAX:
                 self._outcomes.clear()
             outcome = self._outcomes[key] = self._outcome(delta)
-        others = outcome.likely
+        sure, others = outcome.sure, outcome.likely
         bucket = self.buckets.get(("id", delta.commit.entity))
-        if bucket is not None or outcome.shelves or outcome.patterns:
-            others = dict(others)
-            if bucket is not None:
-                bucket.collect(_slots_of(delta), delta, others)
-            document = delta.document
-            for shelf in outcome.shelves:
-                shelf.collect_guarded(document, others)
-            for patterns in outcome.patterns:
-                for inner in patterns.found_in(delta.commit.entity):
-                    inner.collect(_slots_of(delta), delta, others)
-            for subscription in outcome.sure:
-                others.pop(subscription.id, None)
-        return outcome.sure, others.values()
+        if bucket is None and not outcome.shelves and not outcome.patterns:
+            return sure.values(), others.values()
+        sure, others = dict(sure), dict(others)
+        document = delta.document
+        for shelf in outcome.shelves:
+            shelf.collect_guarded(document, sure, others)
+        if bucket is not None:
+            bucket.collect(_slots_of(delta), delta, others)
+        for patterns in outcome.patterns:
+            for inner in patterns.found_in(delta.commit.entity):
+                inner.collect(_slots_of(delta), delta, others)
+        for id in others.keys() & sure.keys():
+            del others[id]
+        return sure.values(), others.values()
 
     def _outcome(self, delta: Delta) -> _Outcome:
         places: list[Place] = [("", ""), *(("type", name) for name in delta.types)]
@@ -150,7 +151,7 @@ class _Tenant:
             sure.update(shelf.sure)
             likely.update(shelf.likely)
         return _Outcome(
-            tuple(sure.values()),
+            sure,
             {id: subscription for id, subscription in likely.items() if id not in sure},
             [shelf for shelf in shelves if shelf.guards],
             [bucket.patterns for bucket in buckets if len(bucket.patterns)],

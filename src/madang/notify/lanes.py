@@ -7,9 +7,8 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 from uuid import uuid4
@@ -48,17 +47,16 @@ _RETRIED: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 class Parcel(NamedTuple):
-    """One state of one entity for one subscription; one of `several` entities is a notification of its own."""
+    """One state of one entity, for all subscriptions that get it in the same bytes.
+
+    One of `several` entities is a notification of its own. `form` is set when the subscription has changed since.
+    """
 
     entity: str
     body: bytes
-    ticket: Ticket | None
-    form: Form
+    ticket: Ticket | None = None
     several: tuple[bytes, ...] | None = None
-
-
-# Makes a Parcel of a tuple with all its members, at less than half the cost.
-parcel_of: Callable[[tuple[str, bytes, Ticket | None, Form, None]], Parcel] = partial(tuple.__new__, Parcel)
+    form: Form | None = None
 
 
 @dataclass(slots=True)
@@ -111,8 +109,12 @@ class Lane:
         self.serve(plan)
 
     def serve(self, plan: Plan) -> None:
-        """Go on with the subscription as it has become."""
-        self.plan = plan
+        """Go on with the subscription as it has become; what waits keeps the form it was rendered for."""
+        if plan is not self.plan:
+            old = self.plan.form
+            self._waiting = deque(parcel if parcel.form else parcel._replace(form=old) for parcel in self._waiting)
+            self._held.update((id, p if p.form else p._replace(form=old)) for id, p in list(self._held.items()))
+            self.plan = plan
         self._endpoint = self._post.endpoint(plan.subscription.notification.endpoint.uri)
         self._throttled = plan.subscription.throttling_us > 0
 
@@ -132,8 +134,8 @@ class Lane:
     def full(self) -> bool:
         return len(self._waiting) >= NOTIFICATION_QUEUE_ENTITIES_MAX or self._bytes >= NOTIFICATION_QUEUE_BYTES_MAX
 
-    def push(self, parcel: Parcel) -> None:
-        """Take a parcel on; it is settled when it was delivered, has finally failed, or nobody wants it any more."""
+    def add(self, parcel: Parcel) -> bool:
+        """Take a parcel on in the ordinary case, that of nearly all while much happens; else `push` has to."""
         waiting = self._waiting
         if (
             self._task is not None
@@ -143,17 +145,17 @@ class Lane:
             and not self._throttled
             and parcel.several is None
         ):
-            # The way of nearly all parcels while much happens.
             if parcel.ticket is not None:
                 parcel.ticket.owed += 1
             waiting.append(parcel)
             self._bytes += len(parcel.body)
             if len(waiting) == _HURRY:
                 self._hurry.set()
-            return
-        self._push_carefully(parcel)
+            return True
+        return False
 
-    def _push_carefully(self, parcel: Parcel) -> None:
+    def push(self, parcel: Parcel) -> None:
+        """Take a parcel on; it is settled when it was delivered, has finally failed, or nobody wants it any more."""
         if self._endpoint.quiet_until_us and self._endpoint.quiet_until_us > self._now_us():
             return  # 5.2.15: within the cooldown no notification is sent
         if self.subscription.throttling_us and parcel.several is None:
@@ -242,7 +244,7 @@ class Lane:
         # They stay held until they were told, so that a crash does not lose them.
         self._released = dict(islice(self._held.items(), NOTIFICATION_INTERVAL_ENTITIES_MAX))
         bodies = tuple(parcel.body for parcel in self._released.values())
-        self._append(Parcel("", b"", None, next(reversed(self._released.values())).form, bodies))
+        self._append(Parcel("", b"", None, bodies, next(reversed(self._released.values())).form))
         self._task = asyncio.create_task(self._run(), name="notify-lane")
 
     def _held_changed(self) -> None:
@@ -293,7 +295,7 @@ class Lane:
 
     def _settle(self, parcels: Iterable[Parcel]) -> None:
         size = 0
-        for _, body, ticket, _, several in parcels:
+        for _, body, ticket, several, _ in parcels:
             size += len(body)
             if several is not None:
                 size += sum(map(len, several))
@@ -316,7 +318,7 @@ class Lane:
         left: list[Parcel] = []
         while waiting and len(batch) < NOTIFICATION_ENTITIES_MAX and len(left) < NOTIFICATION_ENTITIES_MAX:
             parcel = waiting.popleft()
-            entity, body, _, form_here, several = parcel
+            entity, body, _, several, form_here = parcel
             room -= len(body)
             if form_here is not form or several is not None or room < 0:
                 left.append(parcel)
@@ -338,7 +340,7 @@ class Lane:
 
     async def _deliver(self, batch: Sequence[Parcel]) -> None:
         """Send one notification, again after a failure that may pass, and count what became of it."""
-        form = batch[0].form
+        form = batch[0].form or self.plan.form
         uri = form.subscription.notification.endpoint.uri
         endpoint = self._endpoint = self._post.endpoint(uri)
         counters = self.entry.counters

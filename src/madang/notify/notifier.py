@@ -32,7 +32,7 @@ from madang.model.subscription_matching import Delta, delta_of, matches
 from madang.notify.http import HttpSender
 from madang.notify.index import SubscriptionIndex
 from madang.notify.intervals import Intervals, Key
-from madang.notify.lanes import Lane, Parcel, Post, parcel_of
+from madang.notify.lanes import Lane, Parcel, Post
 from madang.notify.mqtt import MqttSender
 from madang.notify.preparing import Plan, Preparing
 from madang.notify.progress import Progress, Ticket
@@ -241,24 +241,27 @@ class Notifier:
         commit = delta.commit
         ticket = self._progress.begin(commit.commit, commit.sequence_last)
         entity, lanes = commit.entity, self._lanes
-        rendered: dict[int, bytes] = {}
+        parcels: dict[int, Parcel] = {}
         for subscription in matched:
             lane = lanes.get(subscription.key)
             if lane is None or lane.plan.subscription is not subscription:
                 lane = self._lane(subscription)
                 if lane is None:
                     continue
-            if lane.full:
-                await lane.room(NOTIFICATION_BACKPRESSURE_S)
             plan = lane.plan
-            body = rendered.get(plan.shared)
-            if body is None:
+            parcel = parcels.get(plan.shared)
+            if parcel is None:
                 context = self._preparing.context_now(plan)
                 if context is None:
-                    lane.push(await self._prepared(plan, delta, ticket))
-                    continue
-                body = self._preparing.change(plan, delta, context, rendered)
-            lane.push(parcel_of((entity, body, ticket, plan.form, None)))
+                    parcel = await self._prepared(plan, delta, ticket)
+                else:
+                    parcel = Parcel(entity, self._preparing.change(plan, delta, context), ticket)
+                    if commit.after is not None:  # what is told of a deletion is the subscription's own affair
+                        parcels[plan.shared] = parcel
+            if not lane.add(parcel):
+                if lane.full:
+                    await lane.room(NOTIFICATION_BACKPRESSURE_S)
+                lane.push(parcel)
         self._progress.end(ticket)
 
     async def _matched(self, delta: Delta) -> list[Subscription]:
@@ -286,11 +289,11 @@ class Notifier:
         context = await self._preparing.context(plan.subscription)
         entity, join = delta.commit.entity, plan.subscription.notification.join
         if join is None:
-            return Parcel(entity, self._preparing.change(plan, delta, context, {}), ticket, plan.form)
+            return Parcel(entity, self._preparing.change(plan, delta, context), ticket)
         bodies = await self._preparing.change_joined(plan, delta, context)
         if join == "flat" or not bodies:
-            return Parcel(entity, b"", ticket, plan.form, bodies)
-        return Parcel(entity, bodies[0], ticket, plan.form)
+            return Parcel(entity, b"", ticket, bodies)
+        return Parcel(entity, bodies[0], ticket)
 
     # ---- by the clock
 
@@ -333,7 +336,7 @@ class Notifier:
                 if lane is None:
                     return
                 bodies = await self._preparing.found(lane.plan, page.documents)
-                lane.push(Parcel("", b"", None, lane.plan.form, bodies))
+                lane.push(Parcel("", b"", several=bodies))
                 await lane.drained()
         except TenantNotFound:
             return
@@ -376,4 +379,4 @@ class Notifier:
                 continue
             for id, document in documents.items():
                 for body in (await self._preparing.found(lane.plan, [document]))[:1]:
-                    lane.push(Parcel(id, body, None, lane.plan.form))
+                    lane.push(Parcel(id, body))

@@ -101,17 +101,14 @@ class Preparing:
                 self._at_hand[plan.context_key] = context
         return context
 
-    def change(self, plan: Plan, delta: Delta, context: Context, rendered: dict[int, bytes]) -> bytes:
-        """Return the changed entity as the subscription gets it; into `rendered` goes what others may share."""
+    def change(self, plan: Plan, delta: Delta, context: Context) -> bytes:
+        """Return the changed entity as the subscription gets it."""
         after = delta.commit.after
         if after is not None and plan.as_it_stands and not delta.deleted:
             document = after
         else:
             document = project(plan.subscription, _notice(plan.subscription, delta))
-        body = self._entity(plan, document, context)
-        if after is not None:
-            rendered[plan.shared] = body
-        return body
+        return self._entity(plan, document, context)
 
     async def change_joined(self, plan: Plan, delta: Delta, context: Context) -> tuple[bytes, ...]:
         """Return the changed entity with its linked ones inside, or behind it when they are wanted flat."""
