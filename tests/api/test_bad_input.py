@@ -24,8 +24,9 @@ DEEP = 100_000
 
 
 @pytest.fixture
-async def judge(tmp_path: Path) -> AsyncIterator[Judge]:
-    """A hub that may call private addresses, for contexts served by the test."""
+async def judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Judge]:
+    """A hub that may call private addresses, for contexts served by the test; it stops without a farewell."""
+    monkeypatch.setattr("madang.notify.notifier.SHUTDOWN_DRAIN_S", 0.1)
     async with open_hub(Settings(data=tmp_path, allow_private_addresses=True)) as hub:
         yield Judge(hub, Client(hub.application))
 
@@ -220,7 +221,11 @@ async def test_contexts_that_are_no_contexts(judge: Judge, server: LoopbackServe
         assert await send_context(judge, server.url + path) in (400, 503, 504), path
 
 
-async def test_a_context_that_never_comes(judge: Judge, server: LoopbackServer) -> None:
+async def test_a_context_that_never_comes(
+    judge: Judge, server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("madang.core.contexts.CONTEXT_WAIT_S", 0.2)
+    monkeypatch.setattr("madang.core.context_fetch.CONTEXT_FETCH_S", 0.3)
     held = asyncio.Event()
     server.pages["/slow"] = Page(b'{"@context":{}}', held=held)
     assert await send_context(judge, f"{server.url}/slow") == 504

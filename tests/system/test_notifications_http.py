@@ -171,6 +171,23 @@ async def test_a_receiver_that_is_not_there_does_not_hold_up_the_others(tmp_path
         assert (counters["timesSent"], counters["timesFailed"], counters["status"]) == (1, 1, "failed")
 
 
+async def test_a_receiver_that_comes_back_gets_everything(tmp_path: Path) -> None:
+    """Nothing is given up while a receiver is away for less time than the attempts take."""
+    async with rig(tmp_path) as hub:
+        receiver = Receiver()
+        await receiver.start()
+        port = receiver.port
+        await hub.subscribe(receiver.url())
+        await receiver.stop()
+        for number in range(5):
+            await hub.create(station(number, number))
+        again = Receiver()
+        await again.start(port)
+        await hub.notifier.drain()
+        assert sorted(value for _, value in states(again.received)) == [0, 1, 2, 3, 4]
+        await again.stop()
+
+
 @pytest.mark.usefixtures("quick_retries")
 async def test_a_slow_receiver_runs_into_the_time_out(tmp_path: Path) -> None:
     waiting = asyncio.Event()
@@ -309,6 +326,7 @@ async def test_private_addresses_are_refused(tmp_path: Path) -> None:
                 await hub.subscribe(uri)
 
 
+@pytest.mark.usefixtures("quick_retries")
 async def test_what_waits_keeps_its_form_when_the_subscription_changes(tmp_path: Path) -> None:
     gate = asyncio.Event()
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from madang.notify.preparing import Plan
 
 log = logging.getLogger(__name__)
+_ENDPOINTS_MAX: Final = 50_000
 _RETRY_FACTOR: Final = 4.0
 _MICROSECONDS: Final = 1_000_000
 _HURRY: Final = NOTIFICATION_ENTITIES_MAX  # so many are sent without waiting for more
@@ -78,7 +79,12 @@ class Post:
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
 
     def endpoint(self, uri: str) -> Endpoint:
-        return self.endpoints.setdefault(uri, Endpoint())
+        known = self.endpoints.get(uri)
+        if known is None:
+            if len(self.endpoints) >= _ENDPOINTS_MAX:
+                self.endpoints.clear()  # what is known of them is found out again
+            known = self.endpoints[uri] = Endpoint()
+        return known
 
 
 class Lane:
@@ -197,6 +203,8 @@ class Lane:
             self._timer = None
         self._held.clear()
         self._released = {}
+        self._settle(self._under_way)
+        self._under_way = []
         self._drop_waiting()
 
     async def stop(self) -> None:
@@ -342,7 +350,7 @@ class Lane:
         """Send one notification, again after a failure that may pass, and count what became of it."""
         form = batch[0].form or self.plan.form
         uri = form.subscription.notification.endpoint.uri
-        endpoint = self._endpoint = self._post.endpoint(uri)
+        endpoint = self._post.endpoint(uri)
         counters = self.entry.counters
         body: bytes | None = None
         delay_s = NOTIFICATION_RETRY_FIRST_S
@@ -365,6 +373,18 @@ class Lane:
             await asyncio.sleep(delay_s)
             delay_s = min(delay_s * _RETRY_FACTOR, NOTIFICATION_RETRY_LONGEST_S)
         endpoint.failing = True
+        self._give_up(uri)
+
+    def _give_up(self, uri: str) -> None:
+        """Drop what waits for a receiver that is gone for good, so that the bookmark can move on."""
+        if not self._waiting:
+            return
+        log.warning(
+            "%d changes for subscription %s are given up: %s has not answered for too long",
+            *(len(self._waiting), self.subscription.id, _shown(uri)),
+        )
+        self.entry.counters.times_failed += 1
+        self._drop_waiting()
 
     async def _attempt(self, form: Form, body: bytes, *, first: bool) -> bool:
         """Send once; tell whether it is worth another try."""
@@ -428,8 +448,7 @@ class Lane:
             )
 
     def _drop_waiting(self) -> None:
-        self._settle((*self._under_way, *self._waiting))
-        self._under_way = []
+        self._settle(self._waiting)
         self._waiting.clear()
 
 

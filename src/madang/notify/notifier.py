@@ -84,12 +84,11 @@ class Notifier:
         for subscription in subscriptions.all():
             self._enter(subscription)
         subscriptions.listen(self._subscription_changed)
-        position = await store.bookmark(READER)
+        self._saved = position = await store.bookmark(READER)
         if position == 0 and not any(True for _ in subscriptions.all()):
-            position = await store.last_sequence()  # a new hub, or one that never had a subscriber
+            position = self._core.writer.sequence_last  # a new hub, or one that never had a subscriber
         self._progress = Progress(position)
-        self._saved = position
-        self._behind = position < await store.last_sequence()
+        self._behind = position < self._core.writer.sequence_last
         self._core.writer.subscribe(self._committed)
         self._tasks = [
             asyncio.create_task(self._read(), name="notify-read"),
