@@ -377,14 +377,19 @@ class Lane:
 
     def _give_up(self, uri: str) -> None:
         """Drop what waits for a receiver that is gone for good, so that the bookmark can move on."""
-        if not self._waiting:
-            return
-        log.warning(
-            "%d changes for subscription %s are given up: %s has not answered for too long",
-            *(len(self._waiting), self.subscription.id, _shown(uri)),
-        )
-        self.entry.counters.times_failed += 1
-        self._drop_waiting()
+        lost: list[Parcel] = []
+        left: deque[Parcel] = deque()
+        for parcel in self._waiting:
+            form = parcel.form or self.plan.form
+            (lost if form.subscription.notification.endpoint.uri == uri else left).append(parcel)
+        if lost:
+            log.warning(
+                "%d changes for subscription %s are given up: %s has not answered for too long",
+                *(len(lost), self.subscription.id, _shown(uri)),
+            )
+            self.entry.counters.times_failed += 1
+            self._settle(lost)
+            self._waiting = left
 
     async def _attempt(self, form: Form, body: bytes, *, first: bool) -> bool:
         """Send once; tell whether it is worth another try."""
