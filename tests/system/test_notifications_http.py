@@ -327,7 +327,6 @@ async def test_private_addresses_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("quick_retries")
-@pytest.mark.usefixtures("quick_retries")
 async def test_what_waits_keeps_its_form_when_the_subscription_changes(tmp_path: Path) -> None:
     gate = asyncio.Event()
 
