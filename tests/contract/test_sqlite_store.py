@@ -97,3 +97,18 @@ async def test_synchronous_is_full_and_the_journal_is_a_wal(tmp_path: Path) -> N
         assert isinstance(hub.store, SqliteStore)
         assert hub.store.writing.pragma("synchronous") == 2
         assert hub.store.writing.pragma("journal_mode") == "wal"
+
+
+async def test_a_full_disk_refuses_the_write_and_the_hub_goes_on(tmp_path: Path) -> None:
+    async with opened(opener_of(tmp_path)) as hub:
+        await hub.create(entity("urn:v:1"))
+        assert isinstance(hub.store, SqliteStore)
+        connection = hub.store.writing
+        pages = connection.pragma("page_count")
+        connection.pragma("max_page_count", pages)
+        with pytest.raises(StoreFailed, match="could not write"):
+            await hub.create(*(entity(f"urn:full:{number}", text="x" * 100_000) for number in range(20)))
+        connection.pragma("max_page_count", 1_000_000)
+        await hub.create(entity("urn:v:2"))
+        assert set(await hub.store.documents("", ["urn:v:1", "urn:v:2"])) == {"urn:v:1", "urn:v:2"}
+        assert await hub.store.check() == []

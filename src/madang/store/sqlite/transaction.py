@@ -64,6 +64,7 @@ class SqliteTransaction:
     def __init__(self, store: Owner, turn: asyncio.Lock) -> None:
         self._store = store
         self._turn = turn
+        self._ended = False
         self._counters = (store.next_entity, store.next_name, store.next_sequence)
         self._new_names: list[tuple[int, str]] = []
         self._new_tenants: list[str] = []
@@ -131,14 +132,17 @@ class SqliteTransaction:
             self._undo()
             raise
         store.sequence_committed = store.next_sequence - 1
+        self._ended = True
         self._turn.release()
 
     async def rollback(self) -> None:
-        if self._turn.locked() and self._store.writing.in_transaction:
+        # SQLite may have rolled back by itself (disk full): the turn has to be given back all the same.
+        if not self._ended:
             self._undo()
 
     def _undo(self) -> None:
         store = self._store
+        self._ended = True
         store.next_entity, store.next_name, store.next_sequence = self._counters
         for key, text in self._new_names:
             store.name_keys.pop(text, None)
