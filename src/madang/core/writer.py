@@ -341,7 +341,10 @@ class Writer:
             self.sequence_last = sequence - 1
         if commits:
             for listener in self._listeners:
-                listener(commits)
+                try:
+                    listener(commits)
+                except Exception:
+                    log.exception("a listener of the writer failed")
 
     def _remember(self, tenant: str, id: str, document: Document | None) -> None:
         """Keep what was written; when the younger half is full, the older one is forgotten as a whole."""

@@ -209,6 +209,18 @@ class StoreContract:
             ]
             assert heard[-1].sequence_last == rows[-1].sequence
 
+    async def test_a_listener_that_fails_neither_undoes_nor_repeats_a_write(self, opener: Opener) -> None:
+        def fail(_: object) -> None:
+            raise ValueError("a listener's mistake")
+
+        heard: list[EntityCommit] = []
+        async with opened(opener) as hub:
+            hub.writer.subscribe(fail)
+            hub.writer.subscribe(heard.extend)
+            await asyncio.gather(hub.create(entity("urn:v:1")), hub.create(entity("urn:v:2")))
+            assert sorted(commit.entity for commit in heard) == ["urn:v:1", "urn:v:2"]
+            assert len(await hub.store.changes(0, limit=10)) == 2
+
     @pytest.mark.parametrize("limit", [1, 2, 3, 7])
     async def test_the_log_can_be_read_in_pieces_of_any_size(self, opener: Opener, limit: int) -> None:
         async with opened(opener) as hub:
