@@ -16,11 +16,11 @@ from madang.base.errors import AlreadyExists, HubError, NotFound
 from madang.base.limits import PURGE_ENTITIES_PER_FIND, PURGE_ENTITIES_PER_WRITE
 from madang.model import patch
 from madang.model.change import Change
-from madang.model.entity import INSTANCE_MEMBERS, Document, Instance, types_of
+from madang.model.entity import Document, Instance, types_of
 from madang.model.patch import NotUpdated, Patched
 from madang.model.query import match
 from madang.model.query.model import EntityQuery, Found, TypeSelection
-from madang.model.transient import live
+from madang.model.transient import live, may_expire
 
 if TYPE_CHECKING:
     from madang.core.writer import View, Writer
@@ -308,7 +308,7 @@ def _state(view: View, id: str) -> _State | None:
     stored = view.entity(id)
     if stored is None:
         return None
-    if not _may_expire(stored):
+    if not may_expire(stored):
         return _State(stored, stored, ())
     valid = live(stored, view.now_us)
     if valid is None:
@@ -391,19 +391,3 @@ def _collect(items: Iterable[tuple[str, Callable[[], bool]]]) -> BatchResult:
         except HubError as error:
             errors.append(BatchError(id, error))
     return BatchResult(tuple(created), tuple(updated), tuple(errors))
-
-
-_holds_no_sub_attributes = INSTANCE_MEMBERS.issuperset
-
-
-def _may_expire(thing: Document | Instance) -> bool:
-    """Tell whether an expiresAt stands somewhere; quick, for nearly all entities have none."""
-    if "expiresAt" in thing:
-        return True
-    for value in thing.values():
-        for part in value if type(value) is list else (value,):
-            if type(part) is dict and (
-                "expiresAt" in part or (not _holds_no_sub_attributes(part) and _may_expire(part))
-            ):
-                return True
-    return False

@@ -6,18 +6,25 @@ from __future__ import annotations
 from madang.base.times import try_date_time
 from madang.model.entity import ENTITY_MEMBERS, INSTANCE_MEMBERS, Document, Instance, Json, one_or_list
 
+_holds_no_sub_attributes = INSTANCE_MEMBERS.issuperset
+
+
+def may_expire(thing: Document | Instance) -> bool:
+    """Tell whether an expiresAt stands somewhere; quick, for nearly all entities have none."""
+    if "expiresAt" in thing:
+        return True
+    for value in thing.values():
+        for part in value if type(value) is list else (value,):
+            if type(part) is dict and (
+                "expiresAt" in part or (not _holds_no_sub_attributes(part) and may_expire(part))
+            ):
+                return True
+    return False
+
 
 def expires_us(document: Document) -> int | None:
     """Return the first moment at which something of the document becomes invalid; None when nothing ever does."""
-    first = _moment(document["expiresAt"]) if "expiresAt" in document else None
-    for name, value in document.items():
-        if name in ENTITY_MEMBERS:
-            continue
-        for instance in value if isinstance(value, list) else (value,):
-            moment = _instance_expires_us(instance)
-            if moment is not None and (first is None or moment < first):
-                first = moment
-    return first
+    return _first_us(document, ENTITY_MEMBERS) if may_expire(document) else None
 
 
 def live(document: Document, now_us: int) -> Document | None:
@@ -27,15 +34,7 @@ def live(document: Document, now_us: int) -> Document | None:
     """
     if _is_over(document, now_us):
         return None
-    result: Document = {}
-    for name, value in document.items():
-        if name in ENTITY_MEMBERS:
-            result[name] = value
-            continue
-        kept = _live_instances(value, now_us)
-        if kept:
-            result[name] = one_or_list(kept)
-    return result
+    return _live_parts(document, ENTITY_MEMBERS, now_us)
 
 
 def _live_instances(value: Json, now_us: int) -> list[Instance]:
@@ -44,11 +43,16 @@ def _live_instances(value: Json, now_us: int) -> list[Instance]:
 
 
 def _live_instance(instance: Instance, now_us: int) -> Instance:
-    if _instance_expires_us(instance) is None:
+    if _first_us(instance, INSTANCE_MEMBERS) is None:
         return instance
-    result: Instance = {}
-    for name, value in instance.items():
-        if name in INSTANCE_MEMBERS:
+    return _live_parts(instance, INSTANCE_MEMBERS, now_us)
+
+
+def _live_parts(thing: Document | Instance, members: frozenset[str], now_us: int) -> dict[str, Json]:
+    """Return the entity or instance with its own members and what is valid of its attributes."""
+    result: dict[str, Json] = {}
+    for name, value in thing.items():
+        if name in members:
             result[name] = value
             continue
         kept = _live_instances(value, now_us)
@@ -57,13 +61,13 @@ def _live_instance(instance: Instance, now_us: int) -> Instance:
     return result
 
 
-def _instance_expires_us(instance: Instance) -> int | None:
-    first = _moment(instance["expiresAt"]) if "expiresAt" in instance else None
-    for name, value in instance.items():
-        if name in INSTANCE_MEMBERS:
+def _first_us(thing: Document | Instance, members: frozenset[str]) -> int | None:
+    first = _moment(thing["expiresAt"]) if "expiresAt" in thing else None
+    for name, value in thing.items():
+        if name in members:
             continue
-        for sub in value if isinstance(value, list) else (value,):
-            moment = _instance_expires_us(sub)
+        for instance in value if isinstance(value, list) else (value,):
+            moment = _first_us(instance, INSTANCE_MEMBERS)
             if moment is not None and (first is None or moment < first):
                 first = moment
     return first

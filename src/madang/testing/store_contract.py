@@ -302,9 +302,13 @@ class StoreContract:
         attribute["speed"]["expiresAt"] = soon
         async with opened(opener) as hub:
             await hub.create({**entity("urn:v:1"), "expiresAt": later}, attribute, entity("urn:v:3"))
+            below = entity("urn:v:4", speed=1)
+            below["speed"]["accuracy"] = {"type": "Property", "value": 1, "expiresAt": format_date_time(10_000_000)}
+            await hub.create(below)
             assert await hub.store.expired(1_999_999, limit=10) == []
             assert await hub.store.expired(2_000_000, limit=10) == [("", "urn:v:2")]
             assert await hub.store.expired(9_000_000, limit=10) == [("", "urn:v:2"), ("", "urn:v:1")]
+            assert [id for _, id in await hub.store.expired(10_000_000, limit=10)][2:] == ["urn:v:4"]
 
     async def test_many_readers_see_whole_groups_only(self, opener: Opener) -> None:
         """Two entities are always written together; no reader may see one without the other."""

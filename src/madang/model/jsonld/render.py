@@ -12,6 +12,7 @@ from madang.model.jsonld.context import FULL_NAMES, Context
 from madang.model.jsonld.geometry import is_geometry
 from madang.model.jsonld.instances import is_plain_value
 from madang.model.jsonld.languages import best_language, parse_preferences
+from madang.model.jsonld.members import DEFAULT_DATASET
 
 Format: TypeAlias = Literal["normalized", "concise", "simplified"]
 
@@ -151,7 +152,7 @@ class _Renderer:
         """Return several simplified instances by datasetId; the default one stands under "@none"."""
         return {
             "dataset": {
-                instance.get("datasetId", _DEFAULT_DATASET): self.simplified(instance)
+                instance.get("datasetId", DEFAULT_DATASET): self.simplified(instance)
                 for instance in instances
                 if instance.__class__ is dict
             }
@@ -227,7 +228,6 @@ def _geometry(document: Document, geometry_property: str) -> Json:
 
 
 _PROOF: Final = "ngsildproof"
-_DEFAULT_DATASET: Final = "@none"
 _WRAPPED: Final = frozenset({"LanguageProperty", "JsonProperty", "VocabProperty"})
 # System attributes are shown when sysAttrs asks for them (clauses 4.8 and 4.22).
 _SYSTEM_MEMBERS: Final = frozenset({"createdAt", "modifiedAt", "deletedAt", "expiresAt"})

@@ -11,9 +11,9 @@ import apsw
 import orjson
 
 from madang.base.limits import ENTITY_KEYS_CACHED_MAX
-from madang.base.times import try_date_time
 from madang.model.change import Change, Operation, creation_changes
 from madang.model.entity import Document, Instance, Json, types_of
+from madang.model.transient import expires_us
 from madang.store.port import EntityWrite, RecordWrite, Writes, change_count
 from madang.store.sqlite.value_index import ValueIndex
 
@@ -234,9 +234,9 @@ class SqliteTransaction:
             key = self._entity_key(tenant, write.entity)
             if not key:
                 key = self._new_entity(tenant, write.entity)
-                rows.inserts[key] = (key, tenant, write.entity, body, _expires(after))
+                rows.inserts[key] = (key, tenant, write.entity, body, None if after is None else expires_us(after))
             elif after is not before:
-                rows.state(key, tenant, write.entity, body, _expires(after))
+                rows.state(key, tenant, write.entity, body, None if after is None else expires_us(after))
             if before is None or after is None or before["type"] != after["type"]:
                 rows.types_of(tenant, key, write)
             if after is not before and index.active(tenant):
@@ -365,27 +365,6 @@ def _commit(connection: apsw.Connection) -> Callable[[], None]:
         connection.execute("COMMIT")
 
     return commit
-
-
-def _expires(document: Document | None) -> int | None:
-    """Return the earliest expiresAt of the entity and its attributes, in microseconds since 1970 UTC."""
-    if document is None:
-        return None
-    earliest = try_date_time(document["expiresAt"]) if "expiresAt" in document else None
-    for name, value in document.items():
-        if value.__class__ is dict:
-            if "expiresAt" in value:
-                earliest = _earlier(earliest, value["expiresAt"])
-        elif value.__class__ is list and name != "type" and name != "scope":
-            for instance in value:
-                if "expiresAt" in instance:
-                    earliest = _earlier(earliest, instance["expiresAt"])
-    return earliest
-
-
-def _earlier(earliest: int | None, text: str) -> int | None:
-    moment = try_date_time(text)
-    return moment if earliest is None or (moment is not None and moment < earliest) else earliest
 
 
 _NUMBERED = (Operation.ATTRIBUTE_CREATED, Operation.ATTRIBUTE_UPDATED, Operation.HISTORY_ADDED)
