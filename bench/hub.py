@@ -42,11 +42,11 @@ class Hub:
 
 
 @contextmanager
-def hub(folder: Path) -> Iterator[Hub]:
-    """Run `madang serve` over a folder until the block ends."""
+def hub(folder: Path, *flags: str) -> Iterator[Hub]:
+    """Run `madang serve` over a folder until the block ends; `flags` are given to it as they are."""
     environment = {**os.environ, "MADANG_ALLOW_PRIVATE_ADDRESSES": "1", "MADANG_LANG": "en"}
     begin = time.perf_counter()
-    command = [*MADANG, "serve", "--data", str(folder), "--port", "0", "--access", "open"]
+    command = [*MADANG, "serve", "--data", str(folder), "--port", "0", "--access", "open", *flags]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     try:
         assert process.stdout is not None

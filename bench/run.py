@@ -27,6 +27,8 @@ import httpx
 from bench.ceilings import sqlite_rate
 from bench.hub import JSON, Hub, hub, module
 from bench.load import Load, resident_mb, wrk
+from bench.scripts import BATCH as BATCH_SCRIPT
+from bench.scripts import PATCH, PATCH_UNWATCHED, POST
 from bench.shapes import STATION_TYPES, compact, position, station, station_id, vehicle
 
 VEHICLES = 100
@@ -221,41 +223,6 @@ def queries(run: Run, running: Hub) -> None:
 
 # ---------------------------------------------------------------- writes
 
-_POST = """
-local template = [==[{body}]==]
-local n = {first}
-wrk.headers["content-type"] = "application/json"
-request = function()
-  n = n + 1
-  local id = string.format("urn:ngsi-ld:WaterStation:%08d", n)
-  return wrk.format("POST", "/ngsi-ld/v1/entities", nil, (string.gsub(template, "@ID@", id)))
-end
-"""
-_BATCH = """
-local template = [==[{body}]==]
-local n = {first}
-wrk.headers["content-type"] = "application/json"
-request = function()
-  local all = {{}}
-  for i = 1, {size} do
-    n = n + 1
-    if n >= {first} + {span} then n = {first} end
-    all[i] = string.gsub(template, "@ID@", string.format("urn:ngsi-ld:WaterStation:%08d", n))
-  end
-  return wrk.format("POST", "/ngsi-ld/v1/entityOperations/upsert", nil, "[" .. table.concat(all, ",") .. "]")
-end
-"""
-_PATCH = """
-local n = 0
-wrk.headers["content-type"] = "application/json"
-request = function()
-  n = n + 1
-  local id = string.format("urn:ngsi-ld:Vehicle:%06d", n % 1000)
-  local time = string.format("2026-01-31T08:%02d:%02dZ", n / 60 % 60, n % 60)
-  local body = string.format('{{"type":"Property","value":%d,"observedAt":"%s"}}', n, time)
-  return wrk.format("PATCH", "/ngsi-ld/v1/entities/" .. id .. "/attrs/speed", nil, body)
-end
-"""
 _first_free = 10_000_000
 
 
@@ -274,7 +241,7 @@ def writes(run: Run, running: Hub) -> None:
     body = _template()
     with bare(b"") as url:
         for connections in (64, 200):
-            script = _POST.replace("{body}", body).replace("{first}", str(numbers(1_000_000)))
+            script = POST.replace("{body}", body).replace("{first}", str(numbers(1_000_000)))
             load = wrk(running.url, script, connections=connections, seconds=run.seconds)
             ceiling = wrk(url, script, connections=connections, seconds=run.seconds)
             what = f"POST /entities, 1,151 B, durable, history, {connections} connections"
@@ -293,7 +260,7 @@ def batches(run: Run, running: Hub) -> None:
             first, span = numbers(2_000_000), 2_000_000
             if updates:
                 first, span = 0, 10_000
-            script = _BATCH.format(body=_template(), first=first, size=size, span=span)
+            script = BATCH_SCRIPT.format(body=_template(), first=first, size=size, span=span)
             load = wrk(running.url, script, connections=4, seconds=run.seconds)
             ceiling = sqlite_rate(documents, group=size, updates=updates)
             kind = "existing entities, a row per instance" if updates else "new entities"
@@ -307,14 +274,14 @@ def batches(run: Run, running: Hub) -> None:
 
 def updates(run: Run, running: Hub) -> float:
     create(running, [vehicle(number) for number in range(1_000)])
-    load = wrk(running.url, _PATCH.replace("{{", "{").replace("}}", "}"), seconds=run.seconds)
+    load = wrk(running.url, PATCH.replace("{{", "{").replace("}}", "}"), seconds=run.seconds)
     loaded(run, "W3", "PATCH /attrs/{attr}, 68 B, 1,000 entities, no subscription", load)
     return load.rate
 
 
 def notified(run: Run, running: Hub) -> None:
     """W4: W3 again with subscriptions, of which 10 match, each one entity of the thousand."""
-    script = _PATCH.replace("{{", "{").replace("}}", "}")
+    script = PATCH.replace("{{", "{").replace("}}", "}")
     with module("bench.sink") as sink:
         created = 0
         for many, matching in ((1, 1), (100, 10), (10_000, 10)):
@@ -331,7 +298,7 @@ def notified(run: Run, running: Hub) -> None:
                 answer = running.client.post("/subscriptions", content=compact(body), headers=JSON)
                 assert answer.status_code == 201, answer.text
                 created += 1
-            base = wrk(running.url, _PATCH_UNWATCHED, seconds=run.seconds)
+            base = wrk(running.url, PATCH_UNWATCHED, seconds=run.seconds)
             before = httpx.get(f"{sink}/count").json()["entities"]
             load = wrk(running.url, script, seconds=run.seconds)
             due = sum(
@@ -345,11 +312,6 @@ def notified(run: Run, running: Hub) -> None:
             )
             row.note = f"due {due}, delivered {delivered}"
             print(" " * 6 + row.note, flush=True)
-
-
-_PATCH_UNWATCHED = (
-    _PATCH.replace("{{", "{").replace("}}", "}").replace('Vehicle:%06d", n % 1000', 'Vehicle:%06d", 1 + n % 99')
-)
 
 
 def _settled(sink: str, wanted: int) -> int:

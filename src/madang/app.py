@@ -8,11 +8,12 @@ import contextlib
 import logging
 import uuid
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import madang
 from madang.base.clock import SystemClock
+from madang.base.settings import STORE_IN_FOLDER
 from madang.catalogue import routes as catalogue
 from madang.core.consumption import Consumption
 from madang.core.context_fetch import HttpContextFetcher
@@ -38,9 +39,10 @@ from madang.wire.router import mounted
 if TYPE_CHECKING:
     from madang.base.clock import Clock
     from madang.base.settings import Settings
+    from madang.core.tail import Tail
     from madang.core.writer import View
     from madang.store.port import Store
-    from madang.wire.http import Route
+    from madang.wire.http import Handler, Request, Response, Route
 
 _HUB_RECORD: Final = ("hub", "identity")
 _LOG = logging.getLogger("madang")
@@ -71,7 +73,7 @@ async def open_hub(
     clock = clock or SystemClock()
     async with contextlib.AsyncExitStack() as closing:
         # Where facts rest
-        store: Store = SqliteStore(settings.data)
+        store = _store(settings)
         await store.open()
         closing.push_async_callback(store.close)
 
@@ -91,13 +93,39 @@ async def open_hub(
         closing.push_async_callback(_cancel, sweeping)
 
         # The faces
-        table = [
+        resources = [
             *ngsild.routes(core, hub_id=await _hub_id(writer)),
             *mounted("/madang/v1", catalogue.routes(Indexes(store, writer))),
             *routes,
+        ]
+        table = [
+            *_current_first(resources, writer.tail),
             *health.routes(madang.__version__, lambda: _faults(store, sweeping)),
         ]
         yield Hub(core, Application(table, echoed=ngsild.ECHOED_HEADERS))
+
+
+def _store(settings: Settings) -> Store:
+    if settings.store == STORE_IN_FOLDER:
+        return SqliteStore(settings.data)
+    from madang.store.postgres.store import PostgresStore  # a city without PostgreSQL does not carry its weight
+
+    return PostgresStore(settings.store)
+
+
+def _current_first(routes: Iterable[Route], tail: Tail) -> list[Route]:
+    """Have each request wait until this worker knows what others wrote before it came."""
+    if not tail.follows:
+        return list(routes)
+
+    def after_a_look(handler: Handler) -> Handler:
+        async def handle(request: Request) -> Response:
+            await tail.current()
+            return await handler(request)
+
+        return handle
+
+    return [replace(route, handler=after_a_look(route.handler)) for route in routes]
 
 
 async def _open_core(

@@ -19,9 +19,10 @@ from madang.base.clock import Clock
 from madang.base.errors import HubError, LimitExceeded, StoreFailed, TenantNotFound
 from madang.base.limits import DOCUMENTS_CACHED_MAX, WRITE_GROUP_MUTATIONS_MAX, WRITE_QUEUE_MUTATIONS_MAX
 from madang.base.times import format_date_time
+from madang.core.tail import Tail
 from madang.model.change import Change, EntityCommit
 from madang.model.entity import Document, Json
-from madang.store.port import EntityWrite, RecordWrite, Store, Transaction, Writes, change_count
+from madang.store.port import EntityWrite, RecordWrite, Seen, Store, Transaction, Writes, change_count
 
 T = TypeVar("T")
 Listener = Callable[[Sequence[EntityCommit]], None]
@@ -155,9 +156,12 @@ class _Group:
 class Writer:
     """Runs mutations in groups. One per process; made and closed by the roof."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, tail: Tail | None = None) -> None:
         self._store = store
         self._clock = clock
+        self.tail = tail or Tail(store)
+        self.tail.on_tenants(self._tenants_changed)
+        self.tail.on_entities(self._forget)
         self._queue: list[_Mutation] = []
         self._wake = asyncio.Event()
         self._pump: asyncio.Task[None] | None = None
@@ -166,11 +170,10 @@ class Writer:
         self._tenants: set[str] = set()
         self._young: dict[tuple[str, str], Document] = {}
         self._old: dict[tuple[str, str], Document] = {}
-        self.sequence_last = 0  # of the newest durable change row
 
     async def start(self) -> None:
+        await self.tail.start()
         self._tenants = set(await self._store.tenants())
-        self.sequence_last = await self._store.last_sequence()
         self._pump = asyncio.create_task(self._run(), name="writer")
 
     async def close(self) -> None:
@@ -183,6 +186,11 @@ class Writer:
     def subscribe(self, listener: Listener) -> None:
         """Call the listener (quickly, on the loop) with the commits of each group, after it is durable."""
         self._listeners.append(listener)
+
+    @property
+    def sequence_last(self) -> int:
+        """The sequence of the newest durable change row that this process knows of."""
+        return self.tail.seen.sequence
 
     def has_tenant(self, tenant: str) -> bool:
         return tenant in self._tenants
@@ -258,19 +266,23 @@ class Writer:
 
     async def _attempt(self, mutations: list[_Mutation]) -> None:
         transaction = await self._store.begin()
-        try:
-            group = await self._load(transaction, mutations)
-            self._decide(group, mutations)
-            first = 0
-            if _has_something(group.writes):
-                first = await transaction.apply(group.writes)
-            await transaction.commit()
-        except BaseException:
-            # The cause is raised; a transaction that is broken beyond rollback ends with its connection.
-            with contextlib.suppress(Exception):
-                await transaction.rollback()
-            raise
-        self._publish(group.writes, first)
+        # Until what is written here has been told, nothing that follows the log may pass it.
+        async with self.tail.lock:
+            try:
+                if transaction.seen != self.tail.seen:
+                    await self.tail.reach(transaction.seen)
+                group = await self._load(transaction, mutations)
+                self._decide(group, mutations)
+                first = 0
+                if _has_something(group.writes):
+                    first = await transaction.apply(group.writes)
+                await transaction.commit()
+            except BaseException:
+                # The cause is raised; a transaction that is broken beyond rollback ends with its connection.
+                with contextlib.suppress(Exception):
+                    await transaction.rollback()
+                raise
+            self._publish(group.writes, first, transaction.seen)
         for mutation in mutations:
             if mutation.future.done():  # the caller has gone away
                 continue
@@ -323,7 +335,7 @@ class Writer:
             if is_new and mutation.tenant not in group.writes.tenants:
                 group.writes.tenants.append(mutation.tenant)
 
-    def _publish(self, writes: Writes, first: int) -> None:
+    def _publish(self, writes: Writes, first: int, seen: Seen) -> None:
         self._tenants.update(writes.tenants)
         commits = []
         sequence = first
@@ -337,8 +349,11 @@ class Writer:
             sequence = last + 1
             self._remember(write.tenant, write.entity, write.after)
         sequence += sum(1 for record in writes.records if record.logged)
-        if first:
-            self.sequence_last = sequence - 1
+        # The sequence counts rows; a transaction that made tenants has moved the generation by one.
+        self.tail.wrote(
+            Seen(sequence - 1 if first else seen.sequence, seen.generation + (1 if writes.tenants else 0)),
+            writes.records,
+        )
         if commits:
             for listener in self._listeners:
                 try:
@@ -356,6 +371,18 @@ class Writer:
         self._young[key] = document
         if len(self._young) > DOCUMENTS_CACHED_MAX // 2:
             self._old, self._young = self._young, {}
+
+    def _forget(self, entities: Sequence[tuple[str, str]] | None) -> None:
+        """Drop what others wrote (None: everything)."""
+        if entities is None:
+            self._young, self._old = {}, {}
+            return
+        for key in entities:
+            self._young.pop(key, None)
+            self._old.pop(key, None)
+
+    def _tenants_changed(self, tenants: Sequence[str]) -> None:
+        self._tenants = set(tenants)
 
     def _known(self, key: tuple[str, str]) -> Document | None:
         return self._young.get(key) or self._old.get(key)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from madang.model.change import Change, StoredChange, creation_count
 from madang.model.entity import Document, Json
@@ -17,7 +17,7 @@ from madang.store.history import HistoryStore
 class Capabilities:
     """What a back-end can do. Code asks this record, never the back-end's name."""
 
-    exclusive: bool  # this process is the only writer, so caches filled here stay true until it writes itself
+    exclusive: bool  # this process is the only writer; when not, `madang.core.tail` keeps what it holds in memory true
     durable: bool
     workers_many: bool
 
@@ -71,8 +71,39 @@ class Writes:
     history_dropped: list[tuple[str, str]] = field(default_factory=list)  # (tenant, entity id): all its history
 
 
+class Seen(NamedTuple):
+    """How far the store has come: the last sequence of the log, and a count of what the log does not tell.
+
+    The generation grows with each new tenant and each index that is declared or dropped.
+    """
+
+    sequence: int
+    generation: int
+
+
+class TouchedRecord(NamedTuple):
+    """A logged record that was written (`body` None: deleted)."""
+
+    tenant: str
+    kind: str
+    id: str
+    body: Json | None
+
+
+class Touched(NamedTuple):
+    """What a stretch of the log is about: enough to forget what a cache holds.
+
+    `entities` is None when they are too many to name: anything may have changed.
+    """
+
+    entities: list[tuple[str, str]] | None  # (tenant, id)
+    records: list[TouchedRecord]
+
+
 class Transaction(Protocol):
     """One group's transaction; made by `Store.begin`, ended by `commit` or `rollback`."""
+
+    seen: Seen  # what was there before; until this transaction ends nobody else adds to it
 
     async def documents(self, tenant: str, ids: Sequence[str]) -> dict[str, Document]: ...
 
@@ -125,6 +156,18 @@ class Store(HistoryStore, Protocol):
         """Return rows of the log with a sequence above `after`, in order."""
 
     async def last_sequence(self) -> int: ...
+
+    async def seen(self) -> Seen:
+        """Return how far the store has come, whichever process wrote last."""
+
+    async def touched(self, after: int, up_to: int, *, entities_max: int) -> Touched:
+        """Return what the changes with a sequence above `after`, up to and with `up_to`, are about."""
+
+    async def lease(self, name: str, holder: str, lifetime_s: float) -> bool:
+        """Take or renew the lease of a job that one process at a time may do; False: somebody else has it."""
+
+    async def release(self, name: str, holder: str) -> None:
+        """Give a lease back, if the holder still has it."""
 
     async def bookmark(self, reader: str) -> int:
         """Return the last sequence the reader has dealt with; 0 for a new reader."""

@@ -12,10 +12,8 @@ import apsw
 import orjson
 
 from madang.model.change import Operation
-from madang.model.query import regex
 from madang.model.query.model import EntitySelector
 from madang.model.temporal.evolution import (
-    MADE_BY_HISTORY,
     Interval,
     StoredInstance,
     scope_intervals,
@@ -33,21 +31,29 @@ from madang.model.temporal.history import (
     HistoryVersion,
 )
 from madang.model.temporal.query import Aggregation, Window
+from madang.store.history_rules import (
+    CORE_OPERATIONS,
+    Cut,
+    Meta,
+    Selection,
+    is_made_by_history,
+    is_told,
+    parts_for,
+    state_of,
+    window_parts,
+)
 from madang.store.sqlite.history_aggregation import aggregated
 from madang.store.sqlite.history_reading import (
     NOT_EXPIRED,
     AttributeReader,
     Condition,
-    Meta,
     Names,
     attribute_names,
     chosen_attributes,
     in_datasets,
     in_window,
-    parts_for,
     read_meta,
     register,
-    window_parts,
 )
 
 T = TypeVar("T")
@@ -96,14 +102,11 @@ class SqliteHistory:
         meta = read_meta(connection, self._names, tenant, id)
         if meta is None:
             return None
-        told = any(row.operation is not Operation.HISTORY_DELETED for row in meta.rows)
-        if not told and not attribute_names(connection, self._names, meta):
+        if not is_told(meta) and not attribute_names(connection, self._names, meta):
             return None
-        creations = [row.value for row in meta.rows if row.operation is Operation.ENTITY_CREATED]
-        by_history = all(isinstance(value, dict) and value.get(MADE_BY_HISTORY) for value in creations)
         sql = f"SELECT 1 FROM change WHERE entity = ? AND hidden = 0 AND operation IN ({_CORE_OPERATIONS}) LIMIT 1"
-        touched = not by_history or connection.execute(sql, (meta.key,)).get is not None
-        return HistoryState(meta.evolution.types, meta.document is not None, not touched)
+        by_history = is_made_by_history(meta) and connection.execute(sql, (meta.key,)).get is None
+        return state_of(meta, by_history_only=by_history)
 
     async def history_version(self, tenant: str, id: str, attribute: str, instance: int) -> HistoryVersion | None:
         return await self.run(self._history_version, self.tenant_keys.get(tenant, 0), id, attribute, instance)
@@ -182,18 +185,7 @@ class SqliteHistory:
         return connection
 
 
-# What only the Core API writes; the temporal API writes TYPE_CHANGED, HISTORY_… and creations that say so.
-_CORE_OPERATIONS = ", ".join(
-    str(int(operation))
-    for operation in (
-        Operation.ATTRIBUTE_CREATED,
-        Operation.ATTRIBUTE_UPDATED,
-        Operation.ATTRIBUTE_DELETED,
-        Operation.SCOPE_CHANGED,
-        Operation.ENTITY_TOUCHED,
-        Operation.ENTITY_DELETED,
-    )
-)
+_CORE_OPERATIONS = ", ".join(str(int(operation)) for operation in CORE_OPERATIONS)
 
 
 # ---------------------------------------------------------------------- questions
@@ -207,10 +199,7 @@ class _Search:
         self._names = names
         self._tenant = tenant
         self._question = question
-        self._patterns = [
-            None if selector.id_pattern is None else regex.compile(selector.id_pattern, "idPattern")
-            for selector in question.selectors
-        ]
+        self._selection = Selection(question.selectors)
         self._intervals: dict[str, Sequence[Interval]] = {}
 
     def run(self) -> HistoryFound:
@@ -229,31 +218,19 @@ class _Search:
 
     def _matching(self) -> Iterator[str]:
         question = self._question
-        selectors = question.selectors
-        plain = question.test is None and question.scope is None and not any(self._patterns)
-        # SQL checks ids and types of one selector, but not which id goes with which type among several.
-        plain = plain and (len(selectors) < 2 or not any(selector.ids for selector in selectors))
+        plain = question.test is None and question.scope is None and self._selection.plain
         sql, parameters = self._candidates()
         for id, past, told in self._connection.execute(sql, parameters):
             if (plain and told and not past) or self._fits(id, told=told):
                 yield id
 
     def _fits(self, id: str, *, told: bool) -> bool:
-        question = self._question
-        patterns = zip(question.selectors, self._patterns, strict=True)
-        if question.selectors and not any(_id_fits(selector, pattern, id) for selector, pattern in patterns):
+        if not self._selection.may_fit(id):
             return False
         meta = read_meta(self._connection, self._names, self._tenant, id)
-        if meta is None or (question.selectors and not self._selected(meta)):
+        if meta is None or not self._selection.fits(id, meta.evolution.types):
             return False
         return (told or self._was_created_with(meta)) and self._passes(meta) and self._in_scope(meta)
-
-    def _selected(self, meta: Meta) -> bool:
-        id, types = meta.evolution.id, meta.evolution.types
-        return any(
-            _id_fits(selector, pattern, id) and (selector.types is None or selector.types.fits(types))
-            for selector, pattern in zip(self._question.selectors, self._patterns, strict=True)
-        )
 
     def _reader(
         self, meta: Meta, parts: Sequence[Interval] | None = None, datasets: tuple[str, ...] = ()
@@ -360,18 +337,17 @@ class _Search:
         window = self._question.window
         if window.time_property == "deletedAt":
             return Condition("0", ())
-        inside = Condition("instr(c.value, '\"observedAt\"') > 0", ())
-        if window.time_property != "observedAt":
+        if window.free:
+            inside = Condition("1", ())
+        elif window.time_property == "observedAt":
+            inside = Condition("instr(c.value, '\"observedAt\"') > 0", ())
+        else:
             inside = in_window(Window("modifiedAt", True, window.relation, window.start_us, window.end_us))
         sql = (
             "EXISTS (SELECT 1 FROM change c WHERE c.entity = e.key AND c.attribute IS NULL AND c.hidden = 0 "
             f"AND c.operation = {int(Operation.ENTITY_CREATED)} AND {inside.sql})"
         )
         return Condition(sql, inside.parameters)
-
-
-def _id_fits(selector: EntitySelector, pattern: Any, id: str) -> bool:
-    return (not selector.ids or id in selector.ids) and (pattern is None or regex.found(pattern, id))
 
 
 def _one_of_ids(ids: Sequence[str]) -> Condition:
@@ -389,21 +365,16 @@ class _Page:
         self._names = names
         self._tenant = tenant
         self._reading = reading
-        self._descending = reading.window.last_n is not None
-        self._cut_us: int | None = None
+        self._cut = Cut(reading)
 
     def read(self, ids: Sequence[str]) -> HistoryPage:
         found = [each for id in ids if (each := self._entity(id)) is not None]
         evolutions = []
         for meta, reader, rows in found:
-            evolution = meta.evolution
             for name, instances in rows.items():
-                kept = self._kept(reader, name, instances)
-                evolution.attributes[name] = kept[::-1] if self._descending else kept
-                if not kept:
-                    evolution.attribute_types[name] = instances[0].value.get("type", "Property")
-            evolutions.append(evolution)
-        return HistoryPage(evolutions, self._cut_us)
+                self._cut.put(meta.evolution, name, instances, self._on_page(reader, name, instances))
+            evolutions.append(meta.evolution)
+        return HistoryPage(evolutions, self._cut.moment_us)
 
     def _entity(self, id: str) -> tuple[Meta, AttributeReader, dict[str, list[StoredInstance]]] | None:
         meta = read_meta(self._connection, self._names, self._tenant, id)
@@ -422,35 +393,18 @@ class _Page:
 
     def _instances(self, reader: AttributeReader, name: str) -> list[StoredInstance]:
         """Return the instances of an attribute, and one more than fits on the page when there are more."""
-        most, last_n = self._reading.instances_max, self._reading.window.last_n
-        if most is None or (last_n is not None and last_n <= most):
-            return reader.rows(name, descending=self._descending, limit=last_n)
-        rows = reader.rows(name, descending=self._descending, limit=most + 1)
-        if len(rows) > most:
-            self._cut(reader, name, rows[most - 1].moment_us)
+        cut = self._cut
+        rows = reader.rows(name, descending=cut.backwards, limit=cut.limit)
+        if cut.is_too_long(rows):
+            after_us = cut.needs_following(rows)
+            if after_us is None:
+                cut.at(rows)
+            else:
+                following = reader.rows(name, descending=False, limit=1, bound=(after_us + 1, None))
+                if following:
+                    cut.at_moment(following[0].moment_us)
         return rows
 
-    def _cut(self, reader: AttributeReader, name: str, moment_us: int) -> None:
-        start_us = self._reading.window.start_us
-        if self._descending:
-            self._cut_us = moment_us if self._cut_us is None else max(self._cut_us, moment_us)
-            return
-        if moment_us == start_us:
-            # The next page starts where this one ends: a page of one moment only would come back for ever.
-            following = reader.rows(name, descending=False, limit=1, bound=(moment_us + 1, None))
-            if not following:
-                return
-            moment_us = following[0].moment_us
-        self._cut_us = moment_us if self._cut_us is None else min(self._cut_us, moment_us)
-
-    def _kept(self, reader: AttributeReader, name: str, rows: list[StoredInstance]) -> list[StoredInstance]:
-        most, cut_us = self._reading.instances_max, self._cut_us
-        if most is not None and len(rows) > most and (cut_us is None or rows[most].moment_us == cut_us):
-            # More instances of the last moment than fit: they belong together, so they all come.
-            bound = (cut_us, None) if self._descending else (None, None if cut_us is None else cut_us + 1)
-            rows = reader.rows(name, descending=self._descending, bound=bound)
-        if cut_us is None:
-            return rows
-        if self._descending:
-            return [row for row in rows if row.moment_us >= cut_us]
-        return [row for row in rows if row.moment_us <= cut_us]
+    def _on_page(self, reader: AttributeReader, name: str, rows: list[StoredInstance]) -> list[StoredInstance]:
+        cut = self._cut
+        return reader.rows(name, descending=cut.backwards, bound=cut.bound) if cut.goes_on(rows) else rows

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 
 import apsw
 
-from madang.model.temporal.aggregation import Point, Span, aggregate, from_buckets, point
-from madang.model.temporal.evolution import StoredInstance, is_tombstone
+from madang.model.temporal.aggregation import Point, Span, aggregate, from_buckets
 from madang.model.temporal.history import AggregatedEvolution, AggregatedSeries, HistoryReading
 from madang.model.temporal.query import Aggregation
-from madang.store.sqlite.history_numbers import NumberReader, plain_numbers
-from madang.store.sqlite.history_reading import AttributeReader, Meta, Names, chosen_attributes, parts_for
+from madang.store.history_rules import Meta, in_order, moments_of, parts_for, plain_numbers, points_of
+from madang.store.sqlite.history_numbers import NumberReader
+from madang.store.sqlite.history_reading import AttributeReader, Names, chosen_attributes
 
 
 def aggregated(
@@ -64,7 +64,7 @@ class _Aggregator:
             numbers = NumberReader(self._connection, self._meta.key, key, window)
             datasets = numbers.datasets()
             created = self._reader.created(name, (window.start_us, window.end_us))
-            self._keep_points(name, created)
+            self._points[name] = points_of(created)
             if datasets and plain_numbers([each for points in self._points[name].values() for each in points]):
                 known = [None if each is None else self._names.texts[each] for each in datasets]
                 more = (dataset for _, dataset in self._points[name])
@@ -75,34 +75,25 @@ class _Aggregator:
                 return
         last_n = window.last_n
         rows = self._reader.rows(name, descending=last_n is not None, limit=last_n)
-        self._keep_points(name, rows[::-1] if last_n is not None else rows)
-        yield from (each.moment_us for points in self._points[name].values() for each in points)
+        self._points[name] = points_of(rows[::-1] if last_n is not None else rows)
+        yield from moments_of(self._points[name])
 
     def _wanted(self, dataset: str | None) -> bool:
         return not self._reading.datasets or (dataset or "@none") in self._reading.datasets
-
-    def _keep_points(self, name: str, rows: Sequence[StoredInstance]) -> None:
-        """Keep what aggregation needs of instances, by type and dataset; a tombstone has no value to aggregate."""
-        series: dict[tuple[str, str | None], list[Point]] = {}
-        for row in rows:
-            if not is_tombstone(row.value):
-                of = (row.value.get("type", "Property"), row.value.get("datasetId"))
-                series.setdefault(of, []).append(point(row.moment_us, row.value))
-        self._points[name] = series
 
     def _series(self, name: str, span: Span) -> list[AggregatedSeries]:
         aggregation = self._aggregation
         numbers = self._numbers.get(name)
         points = self._points[name]
         if numbers is None:
-            return [
+            return in_order(
                 AggregatedSeries(type, dataset, aggregate(each, aggregation, span))
                 for (type, dataset), each in points.items()
-            ]
+            )
         series = []
         for dataset in self._datasets[name]:
             key = None if dataset is None else self._names.keys.get(dataset, 0)
             more = points.get(("Property", dataset), ())
             buckets = numbers.buckets(key, span, aggregation.duration, aggregation.methods, more)
             series.append(AggregatedSeries("Property", dataset, from_buckets(buckets, aggregation, span)))
-        return series
+        return in_order(series)

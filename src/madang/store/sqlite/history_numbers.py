@@ -13,11 +13,12 @@ import apsw
 import orjson
 
 from madang.model.change import Operation
-from madang.model.temporal.aggregation import Kind, NumberBucket, Point, Span
+from madang.model.temporal.aggregation import NumberBucket, Point, Span
 from madang.model.temporal.duration import Duration, period_index, period_start_us
 from madang.model.temporal.evolution import Interval
 from madang.model.temporal.query import Window
-from madang.store.sqlite.history_reading import OBSERVED, Condition, in_window, moment_of, narrow
+from madang.store.history_rules import narrow
+from madang.store.sqlite.history_reading import OBSERVED, Condition, in_window, moment_of
 
 # Up to so many periods are read one by one, which needs no sorting.
 _STEPS_MAX = 500
@@ -187,11 +188,6 @@ def _columns(methods: Sequence[str]) -> str:
     squares = "sum(c.number * c.number)" if "sumsq" in methods else "NULL"
     distinct = "count(DISTINCT c.number)" if "distinctCount" in methods else "NULL"
     return f"count(*), min(c.number), max(c.number), avg(c.number), sum(c.number), {squares}, {distinct}"
-
-
-def plain_numbers(points: Sequence[Point]) -> bool:
-    """Tell whether all points are numbers, which can be joined with those in rows."""
-    return all(each.kind is Kind.NUMBER for each in points)
 
 
 def _bounds(span: Span, duration: Duration, index: int) -> tuple[int, int]:

@@ -6,18 +6,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple, TypeGuard
+from typing import Any, Final, NamedTuple
 
 import apsw
 import orjson
 
-from madang.base.times import format_date_time, parse_date_time, try_date_time
-from madang.model.change import Change, Operation, creation_changes
-from madang.model.entity import Document, Instance, Json, types_of
-from madang.model.temporal.evolution import Evolution, Interval, ScopeRow, StoredInstance, is_tombstone
+from madang.base.times import try_date_time
+from madang.model.change import Operation
+from madang.model.entity import Document, Instance
+from madang.model.temporal.evolution import Interval, StoredInstance
 from madang.model.temporal.history import HistoryReading
 from madang.model.temporal.query import Window
-from madang.model.transient import live
+from madang.store.history_rules import (
+    FIRST_MOMENT,
+    OBSERVED_WINDOW,
+    UNOBSERVED_WINDOW,
+    EntityRow,
+    Meta,
+    Viewpoint,
+    created_latest,
+    merged,
+    meta_of,
+    narrow,
+)
 
 # When an instance was first entered: that of its first version, if it was modified since.
 _CREATED: Final = "ifnull((SELECT f.time_us FROM change f WHERE f.sequence = c.instance), c.time_us)"
@@ -31,14 +42,6 @@ _FREE: Final = "ifnull(c.observed_us, c.time_us)"
 
 # What has expired is gone from history too (clause 4.22); few instances expire, so the text is looked at first.
 NOT_EXPIRED: Final = "(instr(c.value, '\"expiresAt\"') = 0 OR ifnull(json_extract(c.value, '$.expiresAt'), '9999') > ?)"
-# The rows that say of what type an entity is from then on.
-_TYPED: Final = (Operation.ENTITY_CREATED, Operation.TYPE_CHANGED, Operation.HISTORY_DELETED)
-FIRST_MOMENT: Final = -(1 << 62)
-
-
-# Without a temporal query everything is shown: what was observed by that time, the rest by when it was written.
-_OBSERVED_WINDOW: Final = Window(named=True)
-_UNOBSERVED_WINDOW: Final = Window("modifiedAt", named=True)
 
 
 class Names(NamedTuple):
@@ -51,24 +54,6 @@ class Names(NamedTuple):
 class Condition(NamedTuple):
     sql: str
     parameters: tuple[Any, ...]
-
-
-class CreatedInstance(NamedTuple):
-    """An attribute instance that stands in the one row of its entity's creation."""
-
-    sequence: int
-    time_us: int
-    change: Change
-
-
-class Meta(NamedTuple):
-    """What is known of an entity besides the rows of its attributes."""
-
-    key: int
-    document: Document | None
-    evolution: Evolution
-    rows: list[ScopeRow]  # of the entity and its scope
-    created: dict[str, list[CreatedInstance]]  # by attribute
 
 
 def _date_time_us(*texts: object) -> int | None:
@@ -126,53 +111,12 @@ def read_meta(connection: apsw.Connection, names: Names, tenant: int, id: str) -
         return None
     key: int = row[0]
     document: Document | None = None if row[1] is None else orjson.loads(row[1])
-    rows: list[ScopeRow] = []
-    created: dict[str, list[CreatedInstance]] = {}
+    rows: list[EntityRow] = []
     sql = "SELECT sequence, time_us, operation, value FROM change WHERE entity = ? AND hidden = 0 AND attribute IS ?"
     for attribute in (None, names.keys.get("scope", -1)):
-        for sequence, time_us, operation, text in connection.execute(sql + " ORDER BY sequence", (key, attribute)):
-            value = None if text is None else orjson.loads(text)
-            if operation == Operation.ENTITY_CREATED and is_bundle(value):
-                for offset, change in enumerate(creation_changes(value)):
-                    virtual = CreatedInstance(sequence + offset, time_us, change)
-                    if change.attribute is None or change.attribute == "scope":
-                        rows.append(_scope_row(virtual.sequence, time_us, change.operation, change.value))
-                    else:
-                        created.setdefault(change.attribute, []).append(virtual)
-            else:
-                rows.append(_scope_row(sequence, time_us, Operation(operation), value))
-    rows.sort(key=lambda row: row.sequence)
-    return Meta(key, document, _evolution(id, document, rows), rows, created)
-
-
-def is_bundle(value: Json) -> TypeGuard[Document]:
-    """Tell whether the value of an ENTITY_CREATED row is the whole document (see `creation_changes`)."""
-    return isinstance(value, dict) and "id" in value
-
-
-def _scope_row(sequence: int, time_us: int, operation: Operation, value: Json) -> ScopeRow:
-    return ScopeRow(sequence, time_us, operation, value, format_date_time(time_us))
-
-
-def _evolution(id: str, document: Document | None, rows: Sequence[ScopeRow]) -> Evolution:
-    if document is not None:
-        return Evolution(
-            id,
-            types_of(document),
-            parse_date_time(document["createdAt"]),
-            parse_date_time(document["modifiedAt"]),
-            expires_at=document.get("expiresAt"),
-        )
-    types: list[str] = []
-    created_us = deleted_us = modified_us = 0
-    for row in rows:
-        if row.operation in _TYPED and isinstance(row.value, dict) and "type" in row.value:
-            types = types_of(row.value)
-            created_us = created_us or row.time_us
-        elif row.operation is Operation.ENTITY_DELETED:
-            deleted_us = row.time_us
-        modified_us = max(modified_us, row.time_us)
-    return Evolution(id, types, created_us or modified_us, modified_us, deleted_us or None)
+        for sequence, time_us, operation, text in connection.execute(sql, (key, attribute)):
+            rows.append(EntityRow(sequence, time_us, operation, None if text is None else orjson.loads(text)))
+    return meta_of(key, id, document, rows)
 
 
 def attribute_names(connection: apsw.Connection, names: Names, meta: Meta) -> list[str]:
@@ -211,7 +155,7 @@ class AttributeReader:
         self._reading = reading
         self._parts = parts
         self._datasets = in_datasets(reading.datasets, names)
-        self._now_us = try_date_time(reading.now) or 0
+        self._viewpoint = Viewpoint(reading)
 
     def rows(
         self, name: str, *, descending: bool, limit: int | None = None, bound: Interval = (None, None)
@@ -231,22 +175,22 @@ class AttributeReader:
         key = self._keys.get(name)
         found = [] if key is None else self._in_rows(key, part, descending=descending, limit=limit)
         created = self.created(name, part)
-        return _merged(found, created, descending=descending, limit=limit) if created else found
+        return merged(found, created, descending=descending, limit=limit) if created else found
 
     def _in_rows(self, key: int, part: Interval, *, descending: bool, limit: int | None) -> list[StoredInstance]:
         window = self._reading.window
         if not window.free:
             return self._query(key, window, part, descending=descending, limit=limit)
         # Two reads that the index can serve in order, where one over both kinds of times would have to sort.
-        found = self._query(key, _OBSERVED_WINDOW, part, descending=descending, limit=limit)
-        unobserved = self._query(key, _UNOBSERVED_WINDOW, part, descending=descending, limit=limit)
-        return _merged(found, unobserved, descending=descending, limit=limit) if unobserved else found
+        found = self._query(key, OBSERVED_WINDOW, part, descending=descending, limit=limit)
+        unobserved = self._query(key, UNOBSERVED_WINDOW, part, descending=descending, limit=limit)
+        return merged(found, unobserved, descending=descending, limit=limit) if unobserved else found
 
     def _query(
         self, key: int, window: Window, part: Interval, *, descending: bool, limit: int | None
     ) -> list[StoredInstance]:
         inside = in_window(window, part)
-        if window is _UNOBSERVED_WINDOW:
+        if window is UNOBSERVED_WINDOW:
             inside = Condition(f"c.observed_us IS NULL AND {inside.sql}", inside.parameters)
         moment = moment_of(window)
         direction = "DESC" if descending else "ASC"
@@ -263,45 +207,20 @@ class AttributeReader:
         )
         found = []
         for sequence, instance, moment_us, created_us, modified_us, text in self._connection.execute(sql, parameters):
-            value = self._live(orjson.loads(text)) if '"expiresAt"' in text else orjson.loads(text)
+            value = self._viewpoint.live(orjson.loads(text)) if '"expiresAt"' in text else orjson.loads(text)
             if value is not None:
                 found.append(StoredInstance(instance or sequence, moment_us, created_us, modified_us, value))
         return found
 
     def created(self, name: str, part: Interval) -> list[StoredInstance]:
         """Return the instances that the attribute was created with."""
-        found = []
-        for sequence, time_us, change in self._meta.created.get(name, ()):
-            moment_us = self._moment(time_us, change)
-            value = None if change.value is None else self._live(change.value)
-            if moment_us is not None and value is not None and _holds(part, moment_us) and self._wanted(change.dataset):
-                found.append(StoredInstance(sequence, moment_us, time_us, time_us, value))
-        return found
-
-    def _moment(self, time_us: int, change: Change) -> int | None:
-        window = self._reading.window
-        if window.time_property in ("createdAt", "modifiedAt"):
-            return time_us
-        if window.time_property == "deletedAt":
-            return None
-        return time_us if change.observed_us is None and window.free else change.observed_us
-
-    def _live(self, instance: Instance) -> Instance | None:
-        kept = live({"instance": instance}, self._now_us)
-        return None if kept is None else kept.get("instance")
-
-    def _wanted(self, dataset: str | None) -> bool:
-        datasets = self._reading.datasets
-        return not datasets or (dataset or "@none") in datasets
+        return self._viewpoint.created(self._meta, name, part)
 
     def constant(self, name: str) -> list[Instance]:
         """Return the latest instances of an attribute none of whose instances has an observedAt."""
-        created = self._meta.created.get(name, ())
-        if any(each.change.observed_us is not None for each in created):
+        latest = created_latest(self._meta, name)
+        if latest is None:
             return []
-        latest: dict[str | None, tuple[int, Json]] = {
-            each.change.dataset: (each.sequence, each.change.value) for each in created
-        }
         key = self._keys.get(name)
         if key is not None:
             probe = (
@@ -317,32 +236,4 @@ class AttributeReader:
                 value = orjson.loads(text)
                 if sequence > latest.get(value.get("datasetId"), (0,))[0]:
                     latest[value.get("datasetId")] = (sequence, value)
-        instances = (self._live(value) for _, value in latest.values())
-        return [instance for instance in instances if instance is not None and not is_tombstone(instance)]
-
-
-def _merged(
-    one: list[StoredInstance], other: list[StoredInstance], *, descending: bool, limit: int | None
-) -> list[StoredInstance]:
-    both = sorted([*one, *other], key=lambda row: (row.moment_us, row.instance), reverse=descending)
-    return both if limit is None else both[:limit]
-
-
-def _holds(part: Interval, moment_us: int) -> bool:
-    return (part[0] is None or part[0] <= moment_us) and (part[1] is None or moment_us < part[1])
-
-
-def narrow(part: Interval, bound: Interval) -> Interval | None:
-    """Return what lies in both intervals; None when nothing does."""
-    start_us = part[0] if bound[0] is None else bound[0] if part[0] is None else max(part[0], bound[0])
-    end_us = part[1] if bound[1] is None else bound[1] if part[1] is None else min(part[1], bound[1])
-    return None if start_us is not None and end_us is not None and start_us >= end_us else (start_us, end_us)
-
-
-def window_parts(reading: HistoryReading) -> tuple[Interval, ...]:
-    return ((reading.window.start_us, reading.window.end_us),)
-
-
-def parts_for(reading: HistoryReading, id: str) -> Sequence[Interval]:
-    """Return the parts of the window that count for an entity."""
-    return reading.intervals.get(id) or window_parts(reading)
+        return self._viewpoint.constant(latest)

@@ -19,7 +19,7 @@ from madang.base.limits import READ_THREADS, SQLITE_CACHE_BYTES, SQLITE_MMAP_BYT
 from madang.model.change import Change, Operation, StoredChange, creation_changes, creation_count
 from madang.model.entity import Document, Json
 from madang.model.query.model import EntityQuery, Found
-from madang.store.port import Capabilities
+from madang.store.port import Capabilities, Seen, Touched, TouchedRecord
 from madang.store.sqlite import functions as narrow_functions
 from madang.store.sqlite import history_reading as history_functions
 from madang.store.sqlite.attribute_uses import AttributeUses, attribute_uses
@@ -309,6 +309,31 @@ class SqliteStore(SqliteHistory):
 
     async def last_sequence(self) -> int:
         return self.sequence_committed
+
+    async def seen(self) -> Seen:
+        return Seen(self.sequence_committed, 0)
+
+    async def touched(self, after: int, up_to: int, *, entities_max: int) -> Touched:
+        return await self.run(self._touched, after, up_to, entities_max)
+
+    def _touched(self, after: int, up_to: int, entities_max: int) -> Touched:
+        entities: dict[tuple[str, str], None] = {}
+        records: list[TouchedRecord] = []
+        for row in self._changes(after, up_to - after):
+            if row.sequence > up_to:
+                break
+            change = row.change
+            if change.operation in (Operation.RECORD_PUT, Operation.RECORD_DELETED):
+                records.append(TouchedRecord(row.tenant, change.attribute or "", change.entity, change.value))
+            else:
+                entities[row.tenant, change.entity] = None
+        return Touched(list(entities) if len(entities) <= entities_max else None, records)
+
+    async def lease(self, name: str, holder: str, lifetime_s: float) -> bool:  # noqa: ARG002 - one process has the file
+        return True
+
+    async def release(self, name: str, holder: str) -> None:
+        """Nothing to give back: whoever has the file has every lease."""
 
     async def bookmark(self, reader: str) -> int:
         found = self.reader().execute("SELECT sequence FROM bookmark WHERE reader = ?", (reader,)).get

@@ -12,9 +12,10 @@ import orjson
 
 from madang.base.limits import ENTITY_KEYS_CACHED_MAX
 from madang.model.change import Change, Operation, creation_changes
-from madang.model.entity import Document, Instance, Json, types_of
+from madang.model.entity import Document, Json, types_of
 from madang.model.transient import expires_us
-from madang.store.port import EntityWrite, RecordWrite, Writes, change_count
+from madang.store.port import EntityWrite, RecordWrite, Seen, Writes, change_count
+from madang.store.rows import number_of
 from madang.store.sqlite.value_index import ValueIndex
 
 T = TypeVar("T")
@@ -65,6 +66,7 @@ class SqliteTransaction:
         self._store = store
         self._turn = turn
         self._ended = False
+        self.seen = Seen(store.next_sequence - 1, 0)
         self._counters = (store.next_entity, store.next_name, store.next_sequence)
         self._new_names: list[tuple[int, str]] = []
         self._new_tenants: list[str] = []
@@ -366,18 +368,3 @@ def _commit(connection: apsw.Connection) -> Callable[[], None]:
 
     return commit
 
-
-_NUMBERED = (Operation.ATTRIBUTE_CREATED, Operation.ATTRIBUTE_UPDATED, Operation.HISTORY_ADDED)
-
-
-def number_of(operation: Operation, instance: Instance) -> float | None:
-    """Return what an aggregation may add up without opening the instance: a Property's number that does not expire."""
-    number = instance.get("value")
-    if (number.__class__ is not int and number.__class__ is not float) or operation not in _NUMBERED:
-        return None
-    if instance["type"] != "Property" or "expiresAt" in instance:
-        return None
-    try:
-        return float(number)
-    except OverflowError:
-        return None
