@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Every task of the project. Each does its own set-up; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo serve test test-fast test-system check format-check lint types imports tidy docs fix \
-	bench lock new-decision clean
+.PHONY: help setup setup-dev demo serve test test-fast test-system test-reliability check format-check lint types imports \
+	tidy docs fix bench bench-postgres bench-large lock new-decision clean
 
 VENV := .venv
 RUN := $(VENV)/bin
@@ -10,7 +10,7 @@ RUN := $(VENV)/bin
 PYTEST := $(RUN)/python -m pytest -q -n auto
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 setup: ## .venv with the locked dependencies and the command .venv/bin/madang
 	@tools/setup.sh
@@ -27,11 +27,17 @@ serve: setup ## an empty hub without log-in, on loopback
 test: test-fast test-system ## all tests: unit, contract and api first, then the whole system
 
 test-fast: setup-dev ## unit, contract and api tests
+	@tools/setup.sh programs
 	$(PYTEST) --dist worksteal tests/unit tests/contract tests/api $(ARGS)
 
 test-system: setup-dev ## tests that start servers
 	@tools/setup.sh programs
 	$(PYTEST) --dist loadfile tests/system $(ARGS)
+
+test-reliability: setup-dev ## 100 SIGKILLs and 20 stops of PostgreSQL under load: nothing acknowledged is lost
+	@tools/setup.sh programs
+	MADANG_RELIABILITY_KILLS=100 MADANG_RELIABILITY_STOPS=20 \
+		$(RUN)/python -m pytest -q -s -n0 tests/system/test_nothing_lost_postgres.py $(ARGS)
 
 check: setup-dev format-check lint types imports tidy docs test ## everything a change must pass
 
@@ -62,6 +68,16 @@ fix: setup-dev ## format, mend what can be mended, write the reference anew
 bench: setup-dev ## load shapes against a hub, beside the ceilings of the machine
 	@tools/setup.sh bench
 	$(RUN)/python -m bench.run $(ARGS)
+
+bench-postgres: setup-dev ## the same on PostgreSQL, beside what the database does at best
+	@tools/setup.sh programs
+	@tools/setup.sh bench
+	$(RUN)/python -m bench.postgres $(ARGS)
+
+bench-large: setup-dev ## a million entities with 20 million changes beside a hundredth of that, on both stores
+	@tools/setup.sh programs
+	@tools/setup.sh bench
+	$(RUN)/python -m bench.large $(ARGS)
 
 lock: ## resolve the dependencies anew
 	@tools/lock.sh

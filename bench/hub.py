@@ -42,9 +42,9 @@ class Hub:
 
 
 @contextmanager
-def hub(folder: Path, *flags: str) -> Iterator[Hub]:
+def hub(folder: Path, *flags: str, variables: dict[str, str] | None = None) -> Iterator[Hub]:
     """Run `madang serve` over a folder until the block ends; `flags` are given to it as they are."""
-    environment = {**os.environ, "MADANG_ALLOW_PRIVATE_ADDRESSES": "1", "MADANG_LANG": "en"}
+    environment = {**os.environ, "MADANG_ALLOW_PRIVATE_ADDRESSES": "1", "MADANG_LANG": "en", **(variables or {})}
     begin = time.perf_counter()
     command = [*MADANG, "serve", "--data", str(folder), "--port", "0", "--access", "open", *flags]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)

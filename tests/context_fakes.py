@@ -12,11 +12,28 @@ from madang.base.clock import FixedClock
 from madang.base.errors import ContextNotAvailable, TenantNotFound
 from madang.core.context_fetch import FetchedContext
 from madang.core.contexts import Contexts
+from madang.core.permits import Permits
 from madang.core.writer import Writer
 from madang.model.entity import Json
 from madang.store.port import Store
 
 T = TypeVar("T")
+
+
+@dataclass
+class Told:
+    """Tells those who follow records of what was written, as the tail does."""
+
+    follows: bool = False
+    listeners: list[tuple[str, Callable[[str, str, Json | None], None]]] = field(default_factory=list)
+
+    def on_records(self, kind: str, listener: Callable[[str, str, Json | None], None]) -> None:
+        self.listeners.append((kind, listener))
+
+    def tell(self, tenant: str, kind: str, id: str, body: Json | None) -> None:
+        for wanted, listener in self.listeners:
+            if wanted == kind:
+                listener(tenant, id, body)
 
 
 @dataclass
@@ -26,7 +43,12 @@ class Records:
     clock: FixedClock
     bodies: dict[tuple[str, str, str], Json] = field(default_factory=dict)
     tenants: set[str] = field(default_factory=lambda: {""})
+    permits: Permits = field(default_factory=Permits)
     logged: list[str] = field(default_factory=list)
+    tail: Told = field(default_factory=Told)
+
+    def has_tenant(self, tenant: str) -> bool:
+        return tenant in self.tenants
 
     async def record(self, tenant: str, kind: str, id: str) -> Json | None:
         return self.bodies.get((tenant, kind, id))
@@ -40,19 +62,30 @@ class Records:
         _keys: Sequence[str],
         decide: Callable[[Any], T],
         *,
+        records: Sequence[tuple[str, str]] = (),
         create_tenant: bool = False,
     ) -> T:
         if create_tenant:
             self.tenants.add(tenant)
         elif tenant not in self.tenants:
             raise TenantNotFound("there is none")
-        return decide(RecordView(self, tenant))
+        view = RecordView(self, tenant, records)
+        result = decide(view)
+        for kind, id, body in view.told:
+            self.tail.tell(tenant, kind, id, body)
+        return result
 
 
 @dataclass
 class RecordView:
     records: Records
     tenant: str
+    declared: Sequence[tuple[str, str]]
+    told: list[tuple[str, str, Json | None]] = field(default_factory=list)
+
+    def record(self, kind: str, id: str) -> Json | None:
+        assert (kind, id) in self.declared
+        return self.records.bodies.get((self.tenant, kind, id))
 
     @property
     def now_us(self) -> int:
@@ -62,11 +95,13 @@ class RecordView:
         self.records.bodies[self.tenant, kind, id] = body
         if logged:
             self.records.logged.append(kind)
+            self.told.append((kind, id, body))
 
     def delete_record(self, kind: str, id: str, *, logged: bool = True) -> None:
         self.records.bodies.pop((self.tenant, kind, id), None)
         if logged:
             self.records.logged.append(kind)
+            self.told.append((kind, id, None))
 
 
 @dataclass

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the reference of settings, limits and commands from the code, or checks with --check that it is up to date."""
+"""Writes the reference (settings, limits, commands, metrics) from the code, or checks with --check that it is true."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from madang.base.settings import VARIABLE_PREFIX, Settings
 from madang.cli.main import COMMANDS
 from madang.cli.main import main as command_line
+from madang.wire.metrics import FAMILIES
 
 ROOT = Path(__file__).parent.parent
 TARGET = ROOT / "docs/reference"
@@ -68,9 +69,26 @@ def commands_page() -> str:
     return "\n".join(parts)
 
 
+def metrics_page() -> str:
+    rows = ["| Metric | Kind | Labels | What it tells |", "|---|---|---|---|"]
+    for family in FAMILIES:
+        labels = ", ".join(f"`{label}`" for label in family.shown_labels)
+        rows.append(f"| `{family.name}` | {family.kind} | {labels} | {family.help} |")
+    return (
+        "# Metrics\n\nWhat `/metrics` tells, in the text format of Prometheus; how to watch a hub with it is in"
+        " [operate a hub](../how-to/operate.md). No label holds a tenant, an id or anything else that comes from"
+        " outside: `route` is a row of the route table, never a path.\n\n" + "\n".join(rows) + "\n"
+    )
+
+
 def main(arguments: list[str]) -> int:
     os.environ.update({"COLUMNS": "100", "NO_COLOR": "1", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"})
-    pages = {"settings.md": settings_page(), "limits.md": limits_page(), "commands.md": commands_page()}
+    pages = {
+        "settings.md": settings_page(),
+        "limits.md": limits_page(),
+        "commands.md": commands_page(),
+        "metrics.md": metrics_page(),
+    }
     stale = []
     for name, text in pages.items():
         path = TARGET / name

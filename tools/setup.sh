@@ -31,6 +31,43 @@ install_package() {
     fi
 }
 
+# need_postgresql: the server's programs and PostGIS. Tests make clusters of their own in temporary folders: the one that
+# the package would make and start is kept from being made, and whatever is there already is left as it is.
+need_postgresql() {
+    [ -n "$(postgis_of_an_installed_server)" ] && return 0
+    version=$(ls /usr/lib/postgresql 2>/dev/null | sort -n | tail -n 1)
+    if [ -z "$version" ] && command -v initdb >/dev/null 2>&1; then
+        return 0 # not from Debian's packages; what it lacks it will say itself
+    fi
+    if [ -z "$version" ] && [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null 2>&1; then
+        clusters=/etc/postgresql-common/createcluster.conf
+        [ -e "$clusters" ] || install_package postgresql-common "testing on PostgreSQL needs a server"
+        sed -i 's/^#create_main_cluster = true/create_main_cluster = false/' "$clusters"
+    fi
+    version=${version:-$(packaged_postgresql)}
+    install_package "postgresql-$version" "testing on PostgreSQL needs its server"
+    install_package "postgresql-$version-postgis-3" "testing on PostgreSQL needs PostGIS"
+}
+
+postgis_of_an_installed_server() {
+    for control in /usr/share/postgresql/*/extension/postgis.control; do
+        version=${control#/usr/share/postgresql/}
+        [ -x "/usr/lib/postgresql/${version%%/*}/bin/initdb" ] && echo "$control"
+    done
+    return 0
+}
+
+# 15 is the oldest that the hub runs on, so it is what tests take where there is a choice.
+packaged_postgresql() {
+    for version in 15 16 17; do
+        if apt-cache show "postgresql-$version" >/dev/null 2>&1; then
+            echo "$version"
+            return 0
+        fi
+    done
+    echo 15
+}
+
 find_python() {
     for candidate in ${PYTHON:-} python3.13 python3.12 python3.11 python3; do
         if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
@@ -92,6 +129,7 @@ dev)
     install requirements-dev.lock
     ;;
 programs)
+    need_postgresql
     need mosquitto mosquitto "testing notifications over MQTT"
     ;;
 bench)

@@ -5,16 +5,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
+import os
+import socket
 import uuid
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import madang
+from madang.administration import routes as administration
 from madang.base.clock import SystemClock
+from madang.base.limits import ENTITY_MAP_SWEEP_S
+from madang.base.meters import Meters
 from madang.base.settings import STORE_IN_FOLDER
 from madang.catalogue import routes as catalogue
+from madang.core.access import Access
 from madang.core.consumption import Consumption
 from madang.core.context_fetch import HttpContextFetcher
 from madang.core.contexts import Contexts
@@ -24,16 +30,22 @@ from madang.core.expiry import Expiry
 from madang.core.history import History
 from madang.core.hub import Core
 from madang.core.indexes import Indexes
+from madang.core.leases import Leases
+from madang.core.measures import Measures
 from madang.core.provision import Provision
+from madang.core.repeated import Repeated
 from madang.core.snapshots import Snapshots
 from madang.core.subscriptions import Subscriptions
 from madang.core.writer import Writer
 from madang.ngsild import routes as ngsild
-from madang.notify.notifier import Notifier
+from madang.notify.notifier import READER, Notifier
 from madang.notify.snapshot_notices import SnapshotNotices
 from madang.store.sqlite.store import SqliteStore
-from madang.wire import health
+from madang.wire import exposition, health
+from madang.wire import metrics as known
 from madang.wire.application import Application
+from madang.wire.authentication import Gate, everybody
+from madang.wire.metrics import Metrics, RequestMeters
 from madang.wire.router import mounted
 
 if TYPE_CHECKING:
@@ -45,7 +57,6 @@ if TYPE_CHECKING:
     from madang.wire.http import Handler, Request, Response, Route
 
 _HUB_RECORD: Final = ("hub", "identity")
-_LOG = logging.getLogger("madang")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +65,18 @@ class Hub:
 
     core: Core
     application: Application
+    access: Access
+    leases: Leases
 
 
 @contextlib.asynccontextmanager
 async def open_hub(
-    settings: Settings, *, url: str = "", clock: Clock | None = None, routes: Iterable[Route] = ()
+    settings: Settings,
+    *,
+    url: str = "",
+    clock: Clock | None = None,
+    routes: Iterable[Route] = (),
+    meters: Meters | None = None,
 ) -> AsyncIterator[Hub]:
     """Open everything, in the order in which one thing needs another, and close it in the opposite order.
 
@@ -67,42 +85,114 @@ async def open_hub(
         url: scheme, host and port under which clients reach the hub, where the settings do not say.
         clock: the machine's clock when None.
         routes: what a room adds to the application that is not in every hub.
+        meters: shared with other workers of the hub; None: there are none.
 
     Raises: Conflict: another hub uses the data. Unsupported: a newer version wrote them. StoreFailed.
     """
     clock = clock or SystemClock()
     async with contextlib.AsyncExitStack() as closing:
-        # Where facts rest
-        store = _store(settings)
-        await store.open()
-        closing.push_async_callback(store.close)
-
-        # The only way in for every change
-        writer = Writer(store, clock)
-        await writer.start()
-        closing.push_async_callback(writer.close)
+        # Where facts rest, the only way in for every change, and who may come in
+        store, writer, access = await _open_ground(settings, clock, closing)
+        meters = meters or Meters()
+        metrics = Metrics(meters)
+        writer.watch(metrics.wrote)
 
         # The verbs
-        core, expiry = await _open_core(settings, store, writer, clock, url, closing)
+        reached = settings.public_url or url or f"http://{settings.host}:{settings.port}"
+        core, expiry = await _open_core(replace(settings, public_url=reached), store, writer, clock, access, closing)
 
-        # What runs by itself
-        notifier = Notifier(core, allow_private_addresses=settings.allow_private_addresses)
-        await notifier.start()
-        closing.push_async_callback(notifier.close)
-        sweeping = asyncio.create_task(_sweep(expiry, settings.sweep_s), name="sweep")
-        closing.push_async_callback(_cancel, sweeping)
+        # What runs by itself, in one worker at a time
+        leases = Leases(store, f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex}")
+        closing.push_async_callback(leases.close)
+        await leases.add("snapshots", core.snapshots.start_sweeping, core.snapshots.stop_sweeping)
+        notifier = Notifier(
+            core,
+            allow_private_addresses=settings.allow_private_addresses,
+            may_go_on=lambda: leases.runs("notify"),
+        )
+        await leases.add("notify", notifier.start, notifier.close, notifier.abort)
+        sweeping = Repeated("sweep", expiry.sweep, settings.sweep_s)  # clause 4.22
+        await leases.add(sweeping.name, sweeping.start, sweeping.stop)
+        if writer.tail.follows:
+            maps = Repeated("entity-maps", core.entity_maps.sweep, ENTITY_MAP_SWEEP_S)
+            await leases.add(maps.name, maps.start, maps.stop)
 
         # The faces
         resources = [
             *ngsild.routes(core, hub_id=await _hub_id(writer)),
             *mounted("/madang/v1", catalogue.routes(Indexes(store, writer))),
+            *mounted("/madang/v1", administration.routes(access, core.contexts, clock)),
             *routes,
         ]
         table = [
-            *_current_first(resources, writer.tail),
+            *(_current_first(resources, writer.tail) if access.is_open else resources),  # the gate has looked already
             *health.routes(madang.__version__, lambda: _faults(store, sweeping)),
+            *_metrics_routes(settings, metrics, Measures(store, clock)),
         ]
-        yield Hub(core, Application(table, echoed=ngsild.ECHOED_HEADERS))
+        application = Application(
+            table,
+            admit=everybody if access.is_open else Gate(access).admit,
+            echoed=ngsild.ECHOED_HEADERS,
+            meters=RequestMeters(meters, table),
+        )
+
+        # Who watches it
+        _watch(metrics, core, notifier, leases, closing)
+        yield Hub(core, application, access, leases)
+
+
+@contextlib.asynccontextmanager
+async def open_access(settings: Settings) -> AsyncIterator[Access]:
+    """Open nothing but tokens and roles, where no hub serves them (or other workers do).
+
+    Raises: Conflict: a hub uses the data. Unsupported: a newer version wrote them. StoreFailed.
+    """
+    async with contextlib.AsyncExitStack() as closing:
+        _, _, access = await _open_ground(settings, SystemClock(), closing)
+        yield access
+
+
+async def _open_ground(
+    settings: Settings, clock: Clock, closing: contextlib.AsyncExitStack
+) -> tuple[Store, Writer, Access]:
+    """Return what everything stands on; how it is closed is given to `closing`."""
+    store = _store(settings)
+    await store.open()
+    closing.push_async_callback(store.close)
+    writer = Writer(store, clock)
+    await writer.start()
+    closing.push_async_callback(writer.close)
+    access = Access(store, writer, clock, settings)
+    await access.start()
+    closing.push_async_callback(access.close)
+    return store, writer, access
+
+
+def _metrics_routes(settings: Settings, metrics: Metrics, measures: Measures) -> list[Route]:
+    if settings.metrics == "off":
+        return []
+    about = (madang.__version__, "sqlite" if settings.store == STORE_IN_FOLDER else "postgresql")
+    return exposition.routes(metrics, measures, about=about, readers=(READER,), is_public=settings.metrics == "public")
+
+
+def _watch(
+    metrics: Metrics, core: Core, notifier: Notifier, leases: Leases, closing: contextlib.AsyncExitStack
+) -> None:
+    """Say what of the rooms is to be seen in the metrics, and begin to look; all meters are made by now."""
+    metrics.watch(known.WRITES_WAITING, lambda: core.writer.waiting)
+    metrics.watch(known.NOTIFICATIONS_WAITING, lambda: notifier.waiting)
+    told = notifier.told
+    metrics.watch_total(known.NOTIFICATIONS, lambda: told.delivered, "delivered")
+    metrics.watch_total(known.NOTIFICATIONS, lambda: told.failed, "failed")
+    metrics.watch_total(known.NOTIFICATIONS, lambda: told.given_up, "given_up")
+    for name, counts in {"documents": core.consumption.counts, **core.caches}.items():
+        metrics.watch_cache(name, counts)
+    for job in leases.names:
+        metrics.watch(known.LEASE_HELD, partial(leases.runs, job), job)
+    metrics.meters.begin()
+    closing.callback(metrics.meters.end)
+    sampling = asyncio.create_task(metrics.sample(), name="sample")
+    closing.push_async_callback(_cancel, sampling)
 
 
 def _store(settings: Settings) -> Store:
@@ -129,7 +219,7 @@ def _current_first(routes: Iterable[Route], tail: Tail) -> list[Route]:
 
 
 async def _open_core(
-    settings: Settings, store: Store, writer: Writer, clock: Clock, url: str, closing: contextlib.AsyncExitStack
+    settings: Settings, store: Store, writer: Writer, clock: Clock, access: Access, closing: contextlib.AsyncExitStack
 ) -> tuple[Core, Expiry]:
     """Return the verbs, and beside them what removes the expired; what must be closed is given to `closing`."""
     private = settings.allow_private_addresses
@@ -138,17 +228,19 @@ async def _open_core(
         writer,
         clock,
         HttpContextFetcher(allow_private_addresses=private),
-        public_url=settings.public_url or url or f"http://{settings.host}:{settings.port}",
+        public_url=settings.public_url,
     )
     closing.push_async_callback(contexts.close)
     await contexts.choose_default([url for url in settings.context.split(",") if url])
     provision = Provision(writer, store.find)
     expiry = Expiry(store, provision, clock)
-    consumption = Consumption(store, clock, writer, sweep=expiry.sweep)
-    subscriptions = Subscriptions(store, writer, clock, contexts, allow_private_addresses=private)
+    consumption = Consumption(store, clock, writer, tail=writer.tail, sweep=expiry.sweep)
+    subscriptions = Subscriptions(
+        store, writer, clock, contexts, allow_private_addresses=private, grants_of=access.grants_of
+    )
     await subscriptions.start()
-    discovery = Discovery(store, consumption, writer)
-    entity_maps = EntityMaps(clock, consumption)
+    discovery = Discovery(store, consumption, writer, tail=writer.tail)
+    entity_maps = EntityMaps(clock, consumption, shared=(store, writer) if writer.tail.follows else None)
 
     snapshots = Snapshots(
         store, clock, writer, consumption, forget=(discovery.forget_tenant, entity_maps.forget_tenant)
@@ -188,21 +280,11 @@ async def _hub_id(writer: Writer) -> str:
     return await writer.write("", (), decide, records=(_HUB_RECORD,))
 
 
-async def _sweep(expiry: Expiry, pause_s: float) -> None:
-    """Remove what has expired (clause 4.22), again and again."""
-    while True:
-        try:
-            await expiry.sweep()
-        except Exception:  # noqa: BLE001 (whatever it is, the next look may succeed)
-            _LOG.exception("looking for what has expired failed; the next look is in %s s", pause_s)
-        await asyncio.sleep(pause_s)
-
-
-async def _faults(store: Store, *jobs: asyncio.Task[None]) -> list[str]:
+async def _faults(store: Store, *jobs: Repeated) -> list[str]:
     """Return what keeps the hub from working right now, one sentence each."""
-    faults = [f"The job {job.get_name()} has ended" for job in jobs if job.done()]
+    faults = [f"The job {job.name} has ended" for job in jobs if job.has_ended]
     try:
-        await store.last_sequence()
+        await store.bookmark(READER)
     except Exception as error:  # noqa: BLE001 (whatever it is, the hub is not ready)
         faults.append(f"The store cannot be read: {type(error).__name__}")
     return faults

@@ -14,7 +14,7 @@ from madang.testing.client import Client
 
 @pytest.fixture
 async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
-    settings = Settings(data=tmp_path / "data", allow_private_addresses=True)
+    settings = Settings(access="open", data=tmp_path / "data", allow_private_addresses=True)
     async with open_hub(settings, url="http://hub.example") as hub:
         yield hub
 

@@ -27,13 +27,13 @@ DEEP = 100_000
 async def judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Judge]:
     """A hub that may call private addresses, for contexts served by the test; it stops without a farewell."""
     monkeypatch.setattr("madang.notify.notifier.SHUTDOWN_DRAIN_S", 0.1)
-    async with open_hub(Settings(data=tmp_path, allow_private_addresses=True)) as hub:
+    async with open_hub(Settings(access="open", data=tmp_path, allow_private_addresses=True)) as hub:
         yield Judge(hub, Client(hub.application))
 
 
 @pytest.fixture
 async def guarded(tmp_path: Path) -> AsyncIterator[Judge]:
-    async with open_hub(Settings(data=tmp_path / "guarded")) as hub:
+    async with open_hub(Settings(access="open", data=tmp_path / "guarded")) as hub:
         yield Judge(hub, Client(hub.application))
 
 

@@ -185,7 +185,7 @@ BODIES = settings(QUIET, max_examples=12)
 
 @pytest.fixture
 async def judge(tmp_path: Path) -> AsyncIterator[Judge]:
-    async with open_hub(Settings(data=tmp_path, sweep_s=3600.0, allow_private_addresses=True)) as hub:
+    async with open_hub(Settings(access="open", data=tmp_path, sweep_s=3600.0, allow_private_addresses=True)) as hub:
         judge = Judge(hub, Client(hub.application))
         await seed(judge)
         yield judge

@@ -38,7 +38,7 @@ def clock() -> FixedClock:
 
 @pytest.fixture
 async def client(tmp_path: Path, clock: FixedClock) -> AsyncIterator[Client]:
-    settings = Settings(data=tmp_path, allow_private_addresses=True)
+    settings = Settings(access="open", data=tmp_path, allow_private_addresses=True)
     async with open_hub(settings, url="http://hub.example", clock=clock) as hub:
         yield Client(hub.application)
 
@@ -263,7 +263,7 @@ class TestUse:
 
 async def test_private_addresses_are_refused_by_default(tmp_path: Path, server: LoopbackServer) -> None:
     url = server.put("/c", TERMS)
-    async with open_hub(Settings(data=tmp_path)) as hub:
+    async with open_hub(Settings(access="open", data=tmp_path)) as hub:
         client = Client(hub.application)
         for target in (url, url.replace("127.0.0.1", "localhost"), "http://169.254.169.254/latest", "http://[::1]/c"):
             response = await create(client, target)

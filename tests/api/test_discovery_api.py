@@ -17,7 +17,7 @@ VOCABULARY = "https://uri.etsi.org/ngsi-ld/default-context/"
 
 @pytest.fixture
 async def client(tmp_path: Path) -> AsyncIterator[Client]:
-    async with open_hub(Settings(data=tmp_path)) as hub:
+    async with open_hub(Settings(access="open", data=tmp_path)) as hub:
         client = Client(hub.application)
         await client.post("/entities", json={"id": "urn:car:1", "type": "Car", "speed": 1, "at": _point()})
         await client.post("/entities", json={"id": "urn:bus:1", "type": ["Bus", "Car"], "speed": {"object": "urn:x"}})

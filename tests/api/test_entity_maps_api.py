@@ -23,7 +23,7 @@ def clock() -> FixedClock:
 
 @pytest.fixture
 async def client(tmp_path: Path, clock: FixedClock) -> AsyncIterator[Client]:
-    async with open_hub(Settings(data=tmp_path), clock=clock) as hub:
+    async with open_hub(Settings(access="open", data=tmp_path), clock=clock) as hub:
         client = Client(hub.application)
         for number in range(5):
             body = {"id": f"urn:car:{number}", "type": "Car", "speed": 10 * number}

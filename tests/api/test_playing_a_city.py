@@ -125,7 +125,9 @@ def clock() -> FixedClock:
 
 @pytest.fixture
 async def hub(tmp_path: Path, clock: FixedClock) -> AsyncIterator[Hub]:
-    async with open_hub(Settings(data=tmp_path / "data", allow_private_addresses=True), clock=clock) as hub:
+    async with open_hub(
+        Settings(access="open", data=tmp_path / "data", allow_private_addresses=True), clock=clock
+    ) as hub:
         yield hub
 
 
@@ -270,7 +272,7 @@ async def test_rows_that_do_not_fit_are_kept_with_their_reason(hub: Hub, city: C
 
 
 async def test_the_demo_tells_how_it_goes_and_counts_notifications(tmp_path: Path, city: City) -> None:
-    settings = Settings(data=tmp_path / "data", allow_private_addresses=True)
+    settings = Settings(access="open", data=tmp_path / "data", allow_private_addresses=True)
     demo = Demo(city, settings.data)
     async with open_hub(settings, routes=demo.routes()) as hub:
         client = Client(hub.application, root="/madang/v1")

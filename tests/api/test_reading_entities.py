@@ -25,7 +25,7 @@ def clock() -> FixedClock:
 
 @pytest.fixture
 async def client(tmp_path: Path, clock: FixedClock) -> AsyncIterator[Client]:
-    async with open_hub(Settings(data=tmp_path), clock=clock) as hub:
+    async with open_hub(Settings(access="open", data=tmp_path), clock=clock) as hub:
         yield Client(hub.application)
 
 

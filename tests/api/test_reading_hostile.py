@@ -95,7 +95,7 @@ MANY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCh
 
 @pytest.fixture
 async def client(tmp_path: Path) -> AsyncIterator[Client]:
-    async with open_hub(Settings(data=tmp_path)) as hub:
+    async with open_hub(Settings(access="open", data=tmp_path)) as hub:
         client = Client(hub.application)
         await client.post(
             "/entities", json={"id": "urn:a", "type": "T", "a": {"type": "Relationship", "object": "urn:a"}}

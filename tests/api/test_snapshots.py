@@ -37,7 +37,7 @@ class SnapshotClient(Client):
 
 @pytest.fixture
 async def client(tmp_path: Path, clock: FixedClock) -> AsyncIterator[SnapshotClient]:
-    async with open_hub(Settings(data=tmp_path), clock=clock) as hub:
+    async with open_hub(Settings(access="open", data=tmp_path), clock=clock) as hub:
         client = SnapshotClient(hub)
         for number in (1, 2):
             body = {"id": f"urn:car:{number}", "type": "Car", "speed": 10 * number, "size": 1}
@@ -164,13 +164,13 @@ async def test_a_deleted_snapshot_is_gone(client: SnapshotClient) -> None:
 
 
 async def test_snapshots_are_there_after_a_restart(tmp_path: Path) -> None:
-    async with open_hub(Settings(data=tmp_path)) as hub:
+    async with open_hub(Settings(access="open", data=tmp_path)) as hub:
         client = SnapshotClient(hub)
         await client.post("/entities", json={"id": "urn:car:1", "type": "Car", "speed": 1})
         kept, removed = await create(client, CARS), await create(client, CARS)
         namespace = hub.core.snapshots.namespace("", removed["id"])
         await client.delete(f"/snapshots/{removed['id']}")
-    async with open_hub(Settings(data=tmp_path)) as hub:
+    async with open_hub(Settings(access="open", data=tmp_path)) as hub:
         client = SnapshotClient(hub)
         assert (await client.get(f"/snapshots/{kept['id']}")).json()["snapshotStatus"] == "success"
         assert ids(await client.get("/entities?type=Car", headers=on(kept))) == ["urn:car:1"]
@@ -283,7 +283,7 @@ async def test_when_there_are_too_many_the_least_important_goes(
 
 
 async def test_those_who_asked_are_told(tmp_path: Path) -> None:
-    async with Receiver() as receiver, open_hub(Settings(data=tmp_path)) as hub:
+    async with Receiver() as receiver, open_hub(Settings(access="open", data=tmp_path)) as hub:
         notices = SnapshotNotices(allow_private_addresses=True)
         hub.core.snapshots.tell_with(notices.tell)
         client = SnapshotClient(hub)
@@ -313,7 +313,7 @@ async def test_those_who_asked_are_told(tmp_path: Path) -> None:
 
 
 async def test_an_endpoint_that_cannot_be_reached_changes_nothing(tmp_path: Path) -> None:
-    async with open_hub(Settings(data=tmp_path)) as hub:
+    async with open_hub(Settings(access="open", data=tmp_path)) as hub:
         notices = SnapshotNotices(allow_private_addresses=False)
         hub.core.snapshots.tell_with(notices.tell)
         client = SnapshotClient(hub)

@@ -37,7 +37,7 @@ def clock() -> FixedClock:
 
 @pytest.fixture
 async def hub(tmp_path: Path, clock: FixedClock) -> AsyncIterator[Hub]:
-    async with open_hub(Settings(data=tmp_path, allow_private_addresses=True), clock=clock) as hub:
+    async with open_hub(Settings(access="open", data=tmp_path, allow_private_addresses=True), clock=clock) as hub:
         yield hub
 
 
@@ -154,7 +154,7 @@ async def test_status_follows_is_active_and_expires_at(client: Client, clock: Fi
 
 
 async def test_subscriptions_survive_a_restart(tmp_path: Path) -> None:
-    settings = Settings(data=tmp_path, allow_private_addresses=True)
+    settings = Settings(access="open", data=tmp_path, allow_private_addresses=True)
     async with Receiver() as receiver:
         async with open_hub(settings) as hub:
             client = Client(hub.application)
@@ -193,7 +193,7 @@ async def test_subscriptions_of_a_snapshot(client: Client, hub: Hub) -> None:
 
 
 async def test_private_endpoints_are_refused_unless_allowed(tmp_path: Path) -> None:
-    async with open_hub(Settings(data=tmp_path)) as hub:
+    async with open_hub(Settings(access="open", data=tmp_path)) as hub:
         client = Client(hub.application)
         refused = await client.post("/subscriptions", json=body())
         assert problem(refused) == (400, "BadRequestData")

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def application(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Application]:
-    async with open_hub(Settings(data=tmp_path_factory.mktemp("data"))) as hub:
+    async with open_hub(Settings(access="open", data=tmp_path_factory.mktemp("data"))) as hub:
         yield hub.application
 
 

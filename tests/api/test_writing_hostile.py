@@ -101,7 +101,7 @@ media = st.sampled_from([*["application/json"] * 6, "application/ld+json", "appl
 
 @pytest.fixture
 async def client(tmp_path: Path) -> AsyncIterator[Client]:
-    async with open_hub(Settings(data=tmp_path)) as hub:
+    async with open_hub(Settings(access="open", data=tmp_path)) as hub:
         yield Client(hub.application)
 
 

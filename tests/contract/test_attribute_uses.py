@@ -24,7 +24,7 @@ ENTITIES: list[dict[str, Any]] = [
 
 
 async def test_uses_are_counted(tmp_path: Path) -> None:
-    async with open_hub(Settings(data=tmp_path)) as hub:
+    async with open_hub(Settings(access="open", data=tmp_path)) as hub:
         client = Client(hub.application)
         for entity in ENTITIES:
             assert (await client.post("/entities", json=entity)).status == 201

@@ -12,10 +12,13 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from madang.testing.receiver import Received
+
 Json = Any
 TYPE = "Counter"
 ENTITIES_PER_CLIENT_MAX = 6
 VERSIONS_PER_ENTITY_MAX = 12  # so that the whole history fits into one answer
+BUSY_EVERY = 20  # notifications
 
 
 class Gone(Exception):
@@ -208,3 +211,34 @@ async def inspect(wire: Wire, entity: Entity) -> None:
     for name in ("n", "twin"):
         numbers = [pair[0] for pair in body[name]["values"] if not isinstance(pair[0], str)]
         assert sorted(numbers) == entity.versions, f"{entity.id}/{name}: {body[name]}, promised were {entity.versions}"
+
+
+@dataclass
+class Listener:
+    """A subscriber that is now and then too busy, so that notifications wait when the hub is killed."""
+
+    heard: set[tuple[str, int]] = field(default_factory=set)
+    requests: int = 0
+
+    def answer(self, received: Received) -> int:
+        self.requests += 1
+        if self.requests % BUSY_EVERY == 0:
+            return 503
+        for entity in received.body["data"]:
+            gone = "deletedAt" in entity
+            assert gone or entity["n"]["value"] == entity["twin"]["value"], entity
+            self.heard.add((entity["id"], 0 if gone else entity["n"]["value"]))
+        return 200
+
+
+async def subscribe(wire: Wire, url: str) -> None:
+    """Have every change of a counter told to the address."""
+    body = {
+        "type": "Subscription",
+        "entities": [{"type": TYPE}],
+        "notificationTrigger": ["entityCreated", "attributeCreated", "attributeUpdated", "entityDeleted"],
+        "notification": {"endpoint": {"uri": url, "accept": "application/json"}},
+    }
+    status, answer = await wire.request("POST", "/ngsi-ld/v1/subscriptions", body)
+    assert status == 201, answer
+    wire.close()

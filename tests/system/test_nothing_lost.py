@@ -13,22 +13,20 @@ import os
 import random
 import signal
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from madang.store.sqlite.store import SqliteStore
-from madang.testing.receiver import Received, Receiver
+from madang.testing.receiver import Receiver
 from madang.testing.served import WAIT_S, Served, alive, wait_until
-from tests.system.kill_rig import TYPE, Client, Gone, Ledger, Wire, inspect
+from tests.system.kill_rig import Client, Gone, Ledger, Listener, Wire, inspect, subscribe
 
 KILLS = 30
 PARENT_KILLED_EVERY = 4  # rounds; in the others only the serving child is
 CLIENTS = 8
 ACKNOWLEDGED_UNTIL_KILL = (10, 100)
-BUSY_EVERY = 20  # notifications
 SETTLE_S = 20.0
 SEED = 20_260_131
 
@@ -102,24 +100,6 @@ async def faults(folder: Path) -> list[str]:
         await store.close()
 
 
-@dataclass
-class Listener:
-    """A subscriber that is now and then too busy, so that notifications wait when the hub is killed."""
-
-    heard: set[tuple[str, int]] = field(default_factory=set)
-    requests: int = 0
-
-    def answer(self, received: Received) -> int:
-        self.requests += 1
-        if self.requests % BUSY_EVERY == 0:
-            return 503
-        for entity in received.body["data"]:
-            gone = "deletedAt" in entity
-            assert gone or entity["n"]["value"] == entity["twin"]["value"], entity
-            self.heard.add((entity["id"], 0 if gone else entity["n"]["value"]))
-        return 200
-
-
 async def test_thirty_kills_lose_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     chance = random.Random(SEED)  # noqa: S311 (the same load in every run)
     began = time.monotonic()
@@ -127,7 +107,7 @@ async def test_thirty_kills_lose_nothing(tmp_path: Path, capsys: pytest.CaptureF
     killed = Killed(tmp_path / "data", chance)
     try:
         async with Receiver(answer=listener.answer) as receiver:
-            await _subscribe(killed.hub, receiver.url())
+            await subscribe(Wire(killed.hub.url), receiver.url())
             for number in range(1, KILLS + 1):
                 await killed.round(parent=number % PARENT_KILLED_EVERY == 0)
             promised = killed.ledger.changes()
@@ -154,16 +134,3 @@ async def test_thirty_kills_lose_nothing(tmp_path: Path, capsys: pytest.CaptureF
                 print(f"\nnothing lost: {counts}")  # noqa: T201
     finally:
         killed.hub.end()
-
-
-async def _subscribe(hub: Served, url: str) -> None:
-    wire = Wire(hub.url)
-    body = {
-        "type": "Subscription",
-        "entities": [{"type": TYPE}],
-        "notificationTrigger": ["entityCreated", "attributeCreated", "attributeUpdated", "entityDeleted"],
-        "notification": {"endpoint": {"uri": url, "accept": "application/json"}},
-    }
-    status, answer = await wire.request("POST", "/ngsi-ld/v1/subscriptions", body)
-    assert status == 201, answer
-    wire.close()

@@ -9,6 +9,7 @@ from madang.model.entity import Json
 from madang.ngsild.conformance import Version, amend, preferred_version, preferring
 from madang.testing.client import Client
 from madang.wire.application import Application
+from madang.wire.authentication import everybody
 from madang.wire.http import Request, Response, Route
 
 ENTITY = {
@@ -89,7 +90,7 @@ async def test_the_preference_is_applied_and_told(prefer: str, status: int, appl
         return Response(200, b'{"id":"urn:a","type":"A","v":{"type":"VocabProperty","vocab":"x"}}')
 
     route = preferring(Route(("GET",), "/a", handler), entities=True)
-    response = await Client(Application([route]), root="").get("/a", headers={"prefer": prefer})
+    response = await Client(Application([route], admit=everybody), root="").get("/a", headers={"prefer": prefer})
     assert response.status == status
     assert response.headers.get("preference-applied") == applied
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from madang.base.messages import CATALOGUE, Messages
-from madang.base.settings import SettingInvalid, Settings, is_loopback
+from madang.base.settings import SettingInvalid, Settings, is_loopback, store_name
+from madang.cli import demo
 
 
 def test_without_anything_the_defaults_count() -> None:
@@ -38,15 +39,43 @@ def test_a_flag_wins_over_the_environment_over_the_default() -> None:
         ({"port": "70000"}, "setting_invalid"),
         ({"port": "-1"}, "setting_invalid"),
         ({"workers": "0"}, "setting_invalid"),
-        ({"access": "closed"}, "setting_invalid"),
+        ({"access": "ajar"}, "setting_invalid"),
         ({"speed": "0"}, "setting_invalid"),
         ({"speed": "nan"}, "setting_invalid"),
         ({"host": ""}, "setting_invalid"),
         ({"workers": "2"}, "workers_sqlite"),
-        ({"store": "postgresql://localhost/x"}, "store_later"),
+        ({"workers": "2", "store": "sqlite"}, "workers_sqlite"),
+        ({"store": ""}, "store_unknown"),
         ({"store": "oracle"}, "store_unknown"),
-        ({"host": "10.0.0.1"}, "access_loopback"),
-        ({"host": "example.org"}, "access_loopback"),
+        ({"store": "mysql://reader:secret@db/city"}, "store_unknown"),
+        ({"store": "postgresql"}, "store_unknown"),
+        ({"store": "postgresql://hub:secret@db"}, "store_invalid"),
+        ({"store": "postgresql://hub:secret@db:5432/"}, "store_invalid"),
+        ({"store": "postgresql://hub:secret@db:x/city"}, "store_invalid"),
+        ({"store": "postgresql://hub:secret@db:0/city"}, "store_invalid"),
+        ({"store": "postgresql://hub:secret@/city"}, "store_invalid"),
+        ({"store": "postgresql:///city"}, "store_invalid"),
+        ({"store": "postgresql://hub:sec/ret@db/city"}, "store_invalid"),
+        ({"store": "postgresql://hub:secret/1@db/city"}, "store_invalid"),
+        ({"store": "postgresql://hub:12/secret@db/city"}, "store_invalid"),
+        ({"store": "postgresql://hub:secret#1@db/city"}, "store_invalid"),
+        ({"store": "postgresql://[secret@db/city"}, "store_invalid"),
+        ({"store": "postgresql://hub:secret@db/city\n"}, "store_invalid"),
+        ({"rate_per_s": "-1"}, "setting_invalid"),
+        ({"rate_per_s": "nan"}, "setting_invalid"),
+        ({"rate_burst": "1.5"}, "setting_invalid"),
+        ({"quota_per_day": "-1"}, "setting_invalid"),
+        ({"oidc_roles_claim": ""}, "setting_invalid"),
+        ({"oidc_issuer": "https://login.example"}, "oidc_audience_missing"),
+        ({"oidc_issuer": "login.example", "oidc_audience": "a"}, "oidc_issuer_invalid"),
+        ({"oidc_issuer": "http://login.example", "oidc_audience": "a"}, "oidc_issuer_invalid"),
+        ({"oidc_issuer": "http://10.0.0.1:8080", "oidc_audience": "a"}, "oidc_issuer_invalid"),
+        ({"oidc_issuer": "https://", "oidc_audience": "a"}, "oidc_issuer_invalid"),
+        ({"oidc_issuer": "https://[secret", "oidc_audience": "a"}, "oidc_issuer_invalid"),
+        ({"oidc_issuer": "https://a:secret@login.example", "oidc_audience": "a"}, "oidc_issuer_invalid"),
+        ({"oidc_issuer": "https://login.example/?a=b", "oidc_audience": "a"}, "oidc_issuer_invalid"),
+        ({"host": "10.0.0.1", "access": "open"}, "access_loopback"),
+        ({"host": "example.org", "access": "open"}, "access_loopback"),
     ],
 )
 def test_what_makes_no_sense_stops_the_start(flags: dict[str, str | None], message: str) -> None:
@@ -54,13 +83,59 @@ def test_what_makes_no_sense_stops_the_start(flags: dict[str, str | None], messa
         Settings.read(flags, {})
     assert refused.value.message == message
     for catalogue in (Messages("en"), Messages("ko")):
-        assert catalogue.line(refused.value.message, **refused.value.values)
+        line = catalogue.line(refused.value.message, **refused.value.values)
+        assert line
+        assert "secret" not in line
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"host": "10.0.0.1"},
+        {"host": "0.0.0.0"},  # noqa: S104 (a closed hub may listen anywhere)
+        {"host": "::1", "access": "open"},
+        {"oidc_issuer": "https://login.example/realms/city", "oidc_audience": "madang"},
+        {"oidc_issuer": "http://localhost:9400", "oidc_audience": "madang"},
+        {"rate_per_s": "0", "rate_burst": "0", "quota_per_day": "0"},
+    ],
+)
+def test_what_makes_sense_is_taken(flags: dict[str, str | None]) -> None:
+    assert Settings.read(flags, {}) != Settings.read({}, {"MADANG_PORT": "1"})
+
+
+def test_a_hub_is_closed_unless_somebody_says_otherwise() -> None:
+    assert Settings().access == "closed"
+    assert Settings.read({}, {"MADANG_ACCESS": "open"}).access == "open"
+
+
+@pytest.mark.parametrize(
+    ("store", "shown"),
+    [
+        ("sqlite", "sqlite"),
+        ("postgresql://hub:secret@db/city", "db/city"),
+        ("postgres://hub:se%40cret@db.example:5433/city?sslmode=require", "db.example:5433/city"),
+        ("postgresql://hub@[::1]:5432/ci%20ty?password=secret", "[::1]:5432/ci ty"),
+        ("postgresql:///city?host=/run/postgresql&user=secret", "/run/postgresql/city"),
+    ],
+)
+def test_of_a_database_only_host_and_name_are_shown(store: str, shown: str) -> None:
+    settings = Settings.read({"workers": "1" if store == "sqlite" else "4"}, {"MADANG_STORE": store})
+    assert settings.store == store
+    assert store_name(settings.store) == shown
+    assert "cret" not in repr(settings)
 
 
 def test_every_setting_says_what_it_is() -> None:
     for item in fields(Settings):
         assert item.metadata["help"]
         assert callable(item.metadata["read"])
+
+
+def test_a_demo_plays_into_no_database() -> None:
+    settings = Settings.read({}, {"MADANG_STORE": "postgresql://hub@db/city", "MADANG_WORKERS": "4"})
+    played = demo._for_a_demo(settings)
+    assert (played.store, played.workers) == ("sqlite", 1)
 
 
 @pytest.mark.parametrize(

@@ -5,15 +5,18 @@ HubError
 ├── InvalidInput            the caller must change the request
 │   ├── InvalidRequest      it could not be read at all: not JSON, unknown or clashing parameters
 │   └── BadRequestData      it was read, but what it says is not allowed
+├── Unauthenticated         the caller must say who it is, in a way that the hub can check
 ├── Denied                  the caller needs a right
 ├── NotFound                the caller named something that is not there
-│   └── TenantNotFound
+│   ├── TenantNotFound
+│   └── Gone                it was there, and does not come back
 ├── Conflict                the state of the hub is in the way
 │   └── AlreadyExists
 ├── Unsupported             this hub does not do that
 ├── LimitExceeded           a named limit was reached
 │   ├── TooComplexQuery
 │   ├── TooManyResults
+│   ├── TooManyRequests     the caller must wait
 │   └── TooLarge            the body is larger than the hub reads
 └── Upstream                somebody else's server failed
     └── ContextNotAvailable
@@ -50,6 +53,16 @@ class BadRequestData(InvalidInput):
     title = "The request contains data that is not allowed"
 
 
+class Unauthenticated(HubError):
+    """Nobody is named who could be asked for rights; `is_token_bad` tells that a token came and does not count."""
+
+    title = "The hub does not know who you are"
+
+    def __init__(self, detail: str, *, where: str | None = "Authorization", is_token_bad: bool = False) -> None:
+        super().__init__(detail, where=where)
+        self.is_token_bad = is_token_bad
+
+
 class Denied(HubError):
     title = "This is not allowed for you"
 
@@ -60,6 +73,10 @@ class NotFound(HubError):
 
 class TenantNotFound(NotFound):
     title = "There is no such tenant"
+
+
+class Gone(NotFound):
+    title = "It is no longer there"
 
 
 class Conflict(HubError):
@@ -84,6 +101,16 @@ class TooComplexQuery(LimitExceeded):
 
 class TooManyResults(LimitExceeded):
     title = "The query has too many results"
+
+
+class TooManyRequests(LimitExceeded):
+    """The caller asks more often than it may; `retry_after_s` is when it may ask again, in seconds."""
+
+    title = "Too many requests"
+
+    def __init__(self, detail: str, *, where: str | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(detail, where=where)
+        self.retry_after_s = retry_after_s
 
 
 class TooLarge(LimitExceeded):

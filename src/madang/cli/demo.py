@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import madang
-from madang.base.settings import VARIABLE_PREFIX, Settings
+from madang.base.settings import STORE_IN_FOLDER, VARIABLE_PREFIX, Settings
 from madang.cli.exit_codes import EXIT_REFUSED
 from madang.cli.flags import add_settings, settings_of
 from madang.cli.listening import Refused, listen
@@ -38,6 +38,7 @@ def run(given: Namespace, messages: Messages) -> int:
     settings = settings_of(given)
     if given.data is None and VARIABLE_PREFIX + "DATA" not in os.environ:
         settings = replace(settings, data=DATA_DEFAULT)
+    settings = _for_a_demo(settings)
     folder = _city_folder(settings.city)
     if folder is None:
         return _refuse(messages.line("city_missing", city=settings.city))
@@ -54,12 +55,18 @@ def run(given: Namespace, messages: Messages) -> int:
     from madang.cli import demoing
 
     with listener:
-        return demoing.play(_for_a_demo(settings), messages, listener, city)
+        return demoing.play(settings, messages, listener, city)
 
 
 def _for_a_demo(settings: Settings) -> Settings:
-    """The sample subscriptions notify the demo's own hub, on the loopback address."""
-    return replace(settings, allow_private_addresses=True)
+    """The sample subscriptions notify the demo's own hub, on the loopback address.
+
+    It is open, and so on loopback only. It keeps to its own folder: it must not play into the database that
+    MADANG_STORE names for the city's hub.
+    """
+    settings = replace(settings, allow_private_addresses=True, store=STORE_IN_FOLDER, workers=1, access="open")
+    settings.check()
+    return settings
 
 
 def _city_folder(city: str) -> Path | None:

@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import ctypes
 import gc
-import logging
 import os
 import shutil
 import signal
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import uvloop
 
 from madang.app import Hub, open_hub
+from madang.base import logs
 from madang.base.errors import Conflict, HubError, Unsupported
 from madang.base.limits import SHUTDOWN_DRAIN_S
 from madang.cli.exit_codes import EXIT_FAILED, EXIT_GOOD, EXIT_REFUSED
@@ -42,7 +42,7 @@ _GC_OBJECTS: Final = 50_000
 
 def play(settings: Settings, messages: Messages, listener: socket.socket, city: City) -> int:
     """Load, serve and play until SIGTERM or Ctrl+C; return the exit code."""
-    logging.basicConfig(level=settings.log.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.configure(settings.log, settings.log_format)
     screen = _Screen(messages)
     try:
         return uvloop.run(_play(settings, listener, Demo(city, settings.data, speed=settings.speed), screen))
@@ -153,6 +153,7 @@ class _Screen:
         reports = demo.state.reports.values()
         rows, used = (sum(each[key] for each in reports) for key in ("rows", "used"))
         self._line("demo_report", rows=rows, used=used, quarantined=rows - used, folder=settings.data / "quarantine")
+        print(f"madang: {self._messages.line('access_open')}", file=sys.stderr, flush=True)
         self._line("demo_ready", url=url, city=self._of(demo.city.name), data=settings.data.resolve(), seconds=seconds)
         for each in demo.city.tries:
             command = each.command.replace("{url}", url)

@@ -15,11 +15,13 @@ import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from madang.base.errors import HubError, Unsupported
+from madang.base.settings import STORE_IN_FOLDER
 from madang.base.times import format_date_time
 from madang.cli.exit_codes import EXIT_FAILED, EXIT_GOOD
+from madang.cli.finding import Finding, good, problem
 from madang.cli.flags import add_settings, settings_of
 
 if TYPE_CHECKING:
@@ -27,7 +29,19 @@ if TYPE_CHECKING:
     from madang.base.settings import Settings
 
 PYTHON_OLDEST: Final = (3, 11)
-PACKAGES: Final = ("apsw", "orjson", "granian", "uvloop", "httpcore", "pyld", "python_calamine", "re2")
+PACKAGES: Final = (
+    "apsw",
+    "asyncpg",
+    "orjson",
+    "granian",
+    "uvloop",
+    "httpcore",
+    "jwt",
+    "prometheus_client",
+    "pyld",
+    "python_calamine",
+    "re2",
+)
 DISK_FREE_BYTES_MIN: Final = 1_000_000_000
 MADE_S: Final = 1_767_225_600  # 2026-01-01T00:00:00Z: a clock before this is wrong
 _SQLITE_FEATURES: Final = {
@@ -37,16 +51,8 @@ _SQLITE_FEATURES: Final = {
 }
 
 
-class Finding(NamedTuple):
-    """One thing the doctor looked at: how it is, and the line of the catalogue that says so."""
-
-    kind: Literal["good", "note", "problem"]
-    message: str
-    values: dict[str, object]
-
-
 def add_flags(parser: ArgumentParser) -> None:
-    add_settings(parser, "data", "host", "port")
+    add_settings(parser, "data", "store", "host", "port", "workers")
 
 
 def run(given: Namespace, messages: Messages) -> int:
@@ -65,37 +71,35 @@ def examine(settings: Settings) -> Iterator[Finding]:
     """Yield what is found, one thing after the other; what one check needs of another is checked before it."""
     yield _python()
     missing = [finding for package in PACKAGES if (finding := _package(package)) is not None]
-    yield from missing or [_good("packages_good")]
+    yield from missing or [good("packages_good")]
     if _package("aiomqtt") is not None:
         yield Finding("note", "mqtt_missing", {})
     if not missing:
-        yield _sqlite()
         yield _contexts()
-    yield from _folder(settings.data, with_store=not missing)
-    yield _disk(settings.data)
+    if settings.store == STORE_IN_FOLDER:
+        if not missing:
+            yield _sqlite()
+        yield from _folder(settings.data, with_store=not missing)
+        yield _disk(settings.data)
+    elif not missing:
+        from madang.cli.doctor_database import examine_database
+
+        yield from examine_database(settings)
     yield _port(settings.host, settings.port)
     yield _clock()
-
-
-def _good(message: str, **values: object) -> Finding:
-    return Finding("good", message, values)
-
-
-def _problem(message: str, **values: object) -> Finding:
-    return Finding("problem", message, values)
 
 
 def _python() -> Finding:
     version = ".".join(str(part) for part in sys.version_info[:3])
     is_new = sys.version_info[:2] >= PYTHON_OLDEST
-    return _good("python_good", version=version) if is_new else _problem("python_old", version=version)
+    return good("python_good", version=version) if is_new else problem("python_old", version=version)
 
 
 def _package(name: str) -> Finding | None:
     try:
         importlib.import_module(name)
     except Exception as error:  # noqa: BLE001 (a broken package may fail in any way)
-        return _problem("package_missing", package=name, reason=f"{type(error).__name__}: {error}")
+        return problem("package_missing", package=name, reason=f"{type(error).__name__}: {error}")
     return None
 
 
@@ -111,8 +115,8 @@ def _sqlite() -> Finding:
             lacking.append(feature)
     version = apsw.sqlite_lib_version()
     if lacking:
-        return _problem("sqlite_lacks", version=version, features=", ".join(lacking))
-    return _good("sqlite_good", version=version)
+        return problem("sqlite_lacks", version=version, features=", ".join(lacking))
+    return good("sqlite_good", version=version)
 
 
 def _contexts() -> Finding:
@@ -122,10 +126,10 @@ def _contexts() -> Finding:
         expected = "https://uri.etsi.org/ngsi-ld/location"
         found = CORE.iri(CORE.expand("location"))
     except Exception as error:  # noqa: BLE001
-        return _problem("contexts_wrong", reason=f"{type(error).__name__}: {error}")
+        return problem("contexts_wrong", reason=f"{type(error).__name__}: {error}")
     if found != expected:
-        return _problem("contexts_wrong", reason=f"location is {found}")
-    return _good("contexts_good")
+        return problem("contexts_wrong", reason=f"location is {found}")
+    return good("contexts_good")
 
 
 def _folder(data: Path, *, with_store: bool) -> Iterator[Finding]:
@@ -133,12 +137,12 @@ def _folder(data: Path, *, with_store: bool) -> Iterator[Finding]:
     if not folder.exists():
         nearest = next(parent for parent in folder.parents if parent.exists())
         allowed = os.access(nearest, os.W_OK | os.X_OK)
-        yield Finding("note", "data_absent", {"data": folder}) if allowed else _problem("data_denied", data=folder)
+        yield Finding("note", "data_absent", {"data": folder}) if allowed else problem("data_denied", data=folder)
         return
     if not folder.is_dir() or not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-        yield _problem("data_denied", data=folder)
+        yield problem("data_denied", data=folder)
         return
-    yield _good("data_good", data=folder)
+    yield good("data_good", data=folder)
     if with_store:
         yield from _stored(folder)
 
@@ -157,11 +161,11 @@ def _stored(folder: Path) -> Iterator[Finding]:
     try:
         faults = asyncio.run(_check(folder))
     except Unsupported as error:
-        yield _problem("data_newer", data=folder, reason=error.detail)
+        yield problem("data_newer", data=folder, reason=error.detail)
     except HubError as error:
-        yield _problem("data_unusable", data=folder, reason=error.detail)
+        yield problem("data_unusable", data=folder, reason=error.detail)
     else:
-        yield from [_problem("store_wrong", reason=fault) for fault in faults] or [_good("store_good")]
+        yield from [problem("store_wrong", reason=fault) for fault in faults] or [good("store_good")]
 
 
 def _is_older(database: Path) -> bool:
@@ -206,7 +210,7 @@ def _disk(data: Path) -> Finding:
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(nearest).free
     values = {"free_gb": free / 1e9}
-    return _good("disk_good", **values) if free >= DISK_FREE_BYTES_MIN else _problem("disk_low", **values)
+    return good("disk_good", **values) if free >= DISK_FREE_BYTES_MIN else problem("disk_low", **values)
 
 
 def _port(host: str, port: int) -> Finding:
@@ -217,9 +221,9 @@ def _port(host: str, port: int) -> Finding:
             probe.bind((host, port))
         except OSError:
             return Finding("note", "port_taken", {"host": host, "port": port})
-    return _good("port_good", host=host, port=port)
+    return good("port_good", host=host, port=port)
 
 
 def _clock() -> Finding:
     now = format_date_time(int(time.time()) * 1_000_000)
-    return _good("clock_good", now=now) if time.time() >= MADE_S else _problem("clock_wrong", now=now)
+    return good("clock_good", now=now) if time.time() >= MADE_S else problem("clock_wrong", now=now)

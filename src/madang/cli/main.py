@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Final
@@ -20,7 +21,11 @@ from madang.cli.exit_codes import EXIT_REFUSED
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "serve": ("madang.cli.serve", "run the hub"),
     "demo": ("madang.cli.demo", "a city that lives: recorded data played back in a hub of its own"),
+    "token": ("madang.cli.token", "tokens for whoever calls the hub: make, list, revoke"),
     "doctor": ("madang.cli.doctor", "say what is wrong with this installation"),
+    "store": ("madang.cli.store", "copy a city from one store to another, while its hub runs"),
+    "backup": ("madang.cli.backup", "keep a city in one file, while its hub runs; or verify such a file"),
+    "restore": ("madang.cli.restore", "bring a backup back, onto an empty machine"),
 }
 
 
@@ -49,6 +54,8 @@ class _Parser(argparse.ArgumentParser):
     """argparse with one clear line for a mistake instead of the whole usage."""
 
     def error(self, message: str) -> None:  # type: ignore[override]
+        # What was typed in the wrong place may be the address of a database, with its password.
+        message = re.sub(r"://\S*", "://…", message)
         print(f"{self.prog}: {message} (see {self.prog} --help)", file=sys.stderr)
         raise SystemExit(EXIT_REFUSED)
 

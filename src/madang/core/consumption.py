@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading entities: one by id, many by query; never anything that has expired (clauses 5.7.1, 5.7.2, 4.22)."""
+"""Reading entities: one by id, many by query; never anything that has expired (clauses 5.7.1, 5.7.2, 4.22).
+
+Every verb gives the documents as the caller may see them, and looks at nothing else (`madang.core.visible`).
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,12 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import orjson
 
-from madang.base.errors import NotFound, TenantNotFound, TooComplexQuery
+from madang.base.errors import NotFound, TenantNotFound
 from madang.base.limits import DOCUMENT_CACHE_BYTES_MAX, LINKED_CANDIDATES_MAX, PAGE_ENTITIES_MAX
+from madang.core.caches import CacheCounts
 from madang.core.linked import targets_named
+from madang.core.visible import VisibleFind, store_may_answer, too_many_linked
+from madang.model.access import Right
 from madang.model.entity import Document
 from madang.model.query import q_tree
 from madang.model.query.match import matches
@@ -21,6 +27,8 @@ from madang.model.transient import expires_us, live
 
 if TYPE_CHECKING:
     from madang.base.clock import Clock
+    from madang.core.permits import Permits
+    from madang.core.tail import Tail
     from madang.model.change import EntityCommit
     from madang.store.port import Capabilities
 
@@ -48,6 +56,8 @@ class CurrentState(Protocol):
 class Commits(Protocol):
     """The part of the Writer that readers need."""
 
+    permits: Permits
+
     def subscribe(self, listener: Callable[[Sequence[EntityCommit]], None]) -> None: ...
 
 
@@ -68,10 +78,11 @@ class Cached(NamedTuple):
 class Consumption:
     """The verbs that read current state.
 
-    A bounded cache of documents is kept true by the writer's commits; a store that others write to as well is read
-    every time. Documents handed out are shared: they must not be changed.
+    A bounded cache of documents is kept true by the writer's commits, and by the tail where others write as well;
+    without a tail such a store is read every time. Documents handed out are shared: they must not be changed.
 
     Args:
+        tail: tells what other processes wrote.
         sweep: removes what has expired from the store; called when an answer would have held such a thing.
     """
 
@@ -81,20 +92,27 @@ class Consumption:
         clock: Clock,
         writer: Commits,
         *,
+        tail: Tail | None = None,
         cache_bytes_max: int = DOCUMENT_CACHE_BYTES_MAX,
         sweep: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
+        self._permits = writer.permits
+        self._visible = VisibleFind(store.find, self._walked, self._targets)
         self._tenants: set[str] = {""}
         self._sweep = sweep
+        self.counts = CacheCounts(lambda: self._cache_bytes)
         self._cache: dict[tuple[str, str], Cached] = {}
         self._cache_bytes = 0
-        self._cache_bytes_max = cache_bytes_max if store.capabilities.exclusive else 0
+        followed = store.capabilities.exclusive or tail is not None
+        self._cache_bytes_max = cache_bytes_max if followed else 0
         # Which read of a key may fill the cache: a commit takes the key out, so that no older state is ever kept.
         self._loading: dict[tuple[str, str], object] = {}
         if self._cache_bytes_max:
             writer.subscribe(self._committed)
+            if tail is not None:
+                tail.on_entities(self._written_elsewhere)
 
     async def check_tenant(self, tenant: str) -> None:
         """Do nothing when the tenant exists.
@@ -113,17 +131,28 @@ class Consumption:
         if tenant:
             self._tenants.discard(tenant)
 
+    def sees_all(self, tenant: str) -> bool:
+        """Tell whether the caller may see everything in the tenant, so that answers made for others are his too.
+
+        Raises: Denied: he may see nothing.
+        """
+        return self._permits.require(Right.READ, tenant).unrestricted
+
     async def retrieve(self, tenant: str, id: str) -> Document:
         """Return the entity as it stands.
 
-        Raises: NotFound: there is none, or it has expired. TenantNotFound.
+        Raises: NotFound: there is none, it has expired, or the caller may see nothing of it. TenantNotFound. Denied.
         """
+        permit = self._permits.require(Right.READ, tenant)
         cached = self._cache.get((tenant, id))
         if cached is not None:
+            self.counts.hits += 1
             document = self._live(cached.document, cached.expires_us)
         else:
             await self.check_tenant(tenant)
             document = (await self._load(tenant, [id])).get(id)
+        if document is not None and not permit.unrestricted:
+            document = permit.visible(document)
         if document is None:
             raise NotFound(f"There is no entity with the id {id}")
         return document
@@ -132,7 +161,17 @@ class Consumption:
         """Return the entities of those ids that exist and have not expired.
 
         `keep` lets them push others out of the cache; whoever walks through many should not.
+
+        Raises: Denied: the caller may see nothing in the tenant.
         """
+        permit = self._permits.require(Right.READ, tenant)
+        documents = await self._stored(tenant, ids, keep=keep)
+        if permit.unrestricted:
+            return documents
+        seen = ((id, permit.visible(document)) for id, document in documents.items())
+        return {id: document for id, document in seen if document is not None}
+
+    async def _stored(self, tenant: str, ids: Sequence[str], *, keep: bool) -> dict[str, Document]:
         result: dict[str, Document] = {}
         missing = []
         for id in ids:
@@ -143,6 +182,7 @@ class Consumption:
                 document = self._live(cached.document, cached.expires_us)
                 if document is not None:
                     result[id] = document
+        self.counts.hits += len(ids) - len(missing)
         if missing:
             result.update(await self._load(tenant, missing, keep=keep))
         return result
@@ -150,10 +190,17 @@ class Consumption:
     async def find_ids(self, tenant: str, query: EntityQuery) -> Found:
         """Return the page of ids that match; of an offset behind the end, the last match (clause 6.3.10).
 
-        Raises: TenantNotFound.
+        Raises: TenantNotFound. Denied: the caller may see nothing in the tenant.
         """
+        permit = self._permits.require(Right.READ, tenant)
         await self.check_tenant(tenant)
         find = self._store.find if q_tree.link_depth(query.q) == 0 else self._find_linked
+        if not permit.unrestricted:
+            selectors = permit.narrow(query.selectors)
+            if selectors is None:
+                return Found([], 0 if query.count else None)
+            query = replace(query, selectors=selectors)
+            find = self._store.find if store_may_answer(query, permit) else self._visible.find
         found = await find(tenant, query)
         if found.ids or not query.offset or not query.limit:
             return found
@@ -168,7 +215,7 @@ class Consumption:
     async def find(self, tenant: str, query: EntityQuery) -> Page:
         """Return a page of the entities that match.
 
-        Raises: TenantNotFound.
+        Raises: TenantNotFound. Denied: the caller may see nothing in the tenant.
         """
         found = await self.find_ids(tenant, query)
         documents = await self.documents(tenant, found.ids)
@@ -200,11 +247,7 @@ class Consumption:
         more = True
         while more and (query.count or len(ids) <= wanted):
             if looked_at >= LINKED_CANDIDATES_MAX:
-                raise TooComplexQuery(
-                    f"More than {LINKED_CANDIDATES_MAX} entities would have to be looked through for their linked "
-                    "entities; narrow the query by type, id or further terms",
-                    where="q",
-                )
+                raise too_many_linked()
             step = replace(query, q=local, limit=PAGE_ENTITIES_MAX, offset=looked_at, count=False)
             found = await self._store.find(tenant, step)
             looked_at += len(found.ids)
@@ -213,6 +256,9 @@ class Consumption:
             targets = await self._targets(tenant, linked, list(documents.values()))
             ids += [id for id in found.ids if id in documents and q_matches(linked, documents[id], targets.get)]
         return Found(ids[query.offset : wanted], len(ids) if query.count else None, len(ids) > wanted)
+
+    async def _walked(self, tenant: str, ids: Sequence[str]) -> dict[str, Document]:
+        return await self.documents(tenant, ids, keep=False)
 
     async def _targets(self, tenant: str, node: q_tree.Node, documents: Sequence[Document]) -> dict[str, Document]:
         """Return the linked entities that the query may look at, starting from these documents."""
@@ -235,6 +281,7 @@ class Consumption:
 
     async def _load(self, tenant: str, ids: Sequence[str], *, keep: bool = True) -> dict[str, Document]:
         token = object()
+        self.counts.misses += len(ids)
         if keep and self._cache_bytes_max:
             for id in ids:
                 self._loading[tenant, id] = token
@@ -277,6 +324,19 @@ class Consumption:
             self._cache_bytes -= cached.weight_bytes
             if commit.after is not None:
                 self._keep(key, commit.after, expires_us(commit.after))
+
+    def _written_elsewhere(self, entities: Sequence[tuple[str, str]] | None) -> None:
+        """Forget what others wrote (None: everything); reads under way must not put an older state in its place."""
+        if entities is None:
+            self._loading.clear()
+            self._cache.clear()
+            self._cache_bytes = 0
+            return
+        for key in entities:
+            self._loading.pop(key, None)
+            cached = self._cache.pop(key, None)
+            if cached is not None:
+                self._cache_bytes -= cached.weight_bytes
 
 
 def _parts(node: q_tree.Node | None) -> tuple[q_tree.Node | None, q_tree.Node | None]:

@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Final, Literal, TypeAlias, TypeVar
 
 from madang.base.errors import HubError, LimitExceeded
@@ -43,16 +42,24 @@ def implicit_id(tenant: str, content: str) -> str:
 
 @dataclass(slots=True)
 class Usage:
-    """How often a tenant used a stored @context; counted in memory and written down now and then."""
+    """How often a tenant used a stored @context, and when last.
+
+    What is held in memory is only what this worker has not added to the record yet, which it does now and then.
+    """
 
     hits: int = 0
     last_us: int | None = None
-    changed: bool = False
 
     def count(self, now_us: int) -> None:
         self.hits += 1
         self.last_us = now_us
-        self.changed = True
+
+    def plus(self, body: Json | None) -> Usage:
+        """Return both together, this and what a record says."""
+        if body is None:
+            return Usage(self.hits, self.last_us)
+        last_us = max((moment for moment in (self.last_us, body["last_us"]) if moment is not None), default=None)
+        return Usage(self.hits + body["hits"], last_us)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +84,7 @@ class ContextRecords:
     _usages: dict[tuple[str, str], Usage] = field(default_factory=dict)
     _stored_counts: dict[str, int] = field(default_factory=dict)
     _cached_count: int | None = None
+    _adding: asyncio.Lock = field(default_factory=asyncio.Lock)  # held while counts go from memory into the records
 
     async def stored(self, tenant: str, id: str) -> StoredContext | None:
         """Return what is known about a hosted or implicitly created one of the tenant."""
@@ -103,7 +111,7 @@ class ContextRecords:
 
         Raises: LimitExceeded: the tenant has as many as are allowed.
         """
-        count = self._stored_counts.get(tenant)
+        count = None if self.writer.tail.follows else self._stored_counts.get(tenant)
         if count is None:
             count = len(await self.store.records(STORED, tenant=tenant))
         if count >= CONTEXTS_STORED_PER_TENANT_MAX:
@@ -134,11 +142,11 @@ class ContextRecords:
         if entry.kind == "ImplicitlyCreated" and entry.owner:
             await self._write("", lambda view: view.delete_record(OWNER, entry.id, logged=False))
 
-    async def keep_copy(self, url: str, fetched: FetchedContext) -> StoredContext:
-        """Store a copy of a remote document in place of an older one."""
+    async def keep_copy(self, url: str, fetched: FetchedContext, *, asked: bool = False) -> StoredContext:
+        """Store a copy of a remote document in place of an older one; when somebody `asked`, all workers are told."""
         id = cached_id(url)
         old = await self.cached(id)
-        if self._cached_count is None:
+        if self._cached_count is None or self.writer.tail.follows:
             self._cached_count = len(await self.store.records(CACHED, tenant=""))
         if old is None and self._cached_count >= CONTEXTS_CACHED_MAX:
             await self._drop_oldest_copies()
@@ -150,7 +158,7 @@ class ContextRecords:
                 "expires_us": view.now_us + round(fetched.fresh_s * 1_000_000),
                 "stale_allowed": fetched.stale_allowed,
             }
-            view.put_record(CACHED, id, body, logged=False)
+            view.put_record(CACHED, id, body, logged=asked)
             view.put_record(CACHED_DOCUMENT, id, fetched.document, logged=False)
             return _cached(id, body)
 
@@ -160,28 +168,33 @@ class ContextRecords:
         return entry
 
     async def remove_copy(self, tenant: str, entry: StoredContext) -> None:
-        """Take a copy from a tenant; it is deleted when no other tenant uses it."""
+        """Take a copy from a tenant; it is deleted when no other tenant uses it. All workers are told."""
         self._usages.pop((tenant, entry.id), None)
-        await self._write(tenant, lambda view: view.delete_record(USAGE, entry.id, logged=False))
+        await self._write(tenant, lambda view: view.delete_record(USAGE, entry.id))
         in_store = any(id == entry.id for _, id, _ in await self.store.records(USAGE))
         if in_store or any(id == entry.id for _, id in self._usages):
             return
         await self._delete_copies([entry.id])
 
     async def usage(self, tenant: str, id: str) -> Usage | None:
-        """Return the tenant's counter of one @context; None when the tenant never used it."""
-        usage = self._usages.get((tenant, id))
-        if usage is None:
+        """Return how often the tenant used one @context; None when it never did."""
+        async with self._adding:
             body = await self.store.record(tenant, USAGE, id)
-            if body is None:
-                return None
-            usage = self._usages.setdefault((tenant, id), Usage(body["hits"], body["last_us"]))
-        return usage
+            here = self._usages.get((tenant, id))
+        return None if body is None and here is None else (here or Usage()).plus(body)
 
     async def counter(self, tenant: str, id: str) -> Usage:
-        """Return the tenant's counter of one @context, a new one when there is none."""
-        found = await self.usage(tenant, id)
-        return found if found is not None else self._usages.setdefault((tenant, id), Usage())
+        """Return where this worker counts the tenant's uses of one @context."""
+        found = self._usages.get((tenant, id))
+        if found is None:
+            if self.writer.tail.follows and await self.store.record(tenant, USAGE, id) is None:
+                await self._add(tenant, {id: Usage()})  # by this record other workers know that the tenant uses it
+            found = self._usages.setdefault((tenant, id), Usage())
+        return found
+
+    def forget_usage(self, tenant: str, id: str) -> None:
+        """Drop what was counted of a @context that is gone."""
+        self._usages.pop((tenant, id), None)
 
     async def visible(self, tenant: str) -> list[StoredContext]:
         """Return the tenant's own, and the copies it used, each in order of creation."""
@@ -191,23 +204,36 @@ class ContextRecords:
         copies = [_cached(id, body) for _, id, body in await self.store.records(CACHED, tenant="") if id in used]
         return own + copies
 
-    def changed(self) -> bool:
-        return any(usage.changed for usage in self._usages.values())
-
     async def flush(self, keep: set[tuple[str, str]]) -> None:
-        """Write the counters that changed; forget those that are not in `keep`."""
-        by_tenant: dict[str, list[tuple[str, Usage]]] = {}
-        for (tenant, id), usage in self._usages.items():
-            if usage.changed:
-                usage.changed = False
-                by_tenant.setdefault(tenant, []).append((id, usage))
-        for tenant, counters in by_tenant.items():
-            bodies = [(id, {"hits": usage.hits, "last_us": usage.last_us}) for id, usage in counters]
-            # A tenant that is only being created, or a store that cannot write now, costs no more than some counts.
-            with contextlib.suppress(HubError):
-                await self._write(tenant, partial(_put_usages, bodies=bodies))
-        for key in [key for key, usage in self._usages.items() if not usage.changed and key not in keep]:
-            del self._usages[key]
+        """Add what was counted to the records; forget the counters that are not in `keep`."""
+        async with self._adding:
+            by_tenant: dict[str, dict[str, Usage]] = {}
+            for (tenant, id), usage in self._usages.items():
+                if usage.hits:
+                    by_tenant.setdefault(tenant, {})[id] = usage
+            for tenant, usages in by_tenant.items():
+                counts = {id: Usage(usage.hits, usage.last_us) for id, usage in usages.items()}
+                if await self._add(tenant, counts):
+                    for id, usage in usages.items():
+                        usage.hits -= counts[id].hits
+        has_tenant = self.writer.has_tenant
+        for key in [key for key, one in self._usages.items() if not one.hits or (key[0] and not has_tenant(key[0]))]:
+            if key not in keep:
+                del self._usages[key]
+
+    async def _add(self, tenant: str, counts: dict[str, Usage]) -> bool:
+        """Add to the records, to which other workers add as well; tell whether they took it."""
+
+        def decide(view: View) -> None:
+            for id, usage in counts.items():
+                total = usage.plus(view.record(USAGE, id))
+                view.put_record(USAGE, id, {"hits": total.hits, "last_us": total.last_us}, logged=False)
+
+        try:
+            await self.writer.write(tenant, (), decide, records=[(USAGE, id) for id in counts])
+        except HubError:
+            return False  # a tenant that is only being created, or a store that cannot write now
+        return True
 
     async def _drop_oldest_copies(self) -> None:
         """Make room: a tenth of the copies goes, those made first."""
@@ -229,11 +255,6 @@ class ContextRecords:
 
     async def _write(self, tenant: str, decide: Callable[[View], T]) -> T:
         return await self.writer.write(tenant, (), decide)
-
-
-def _put_usages(view: View, bodies: list[tuple[str, Json]]) -> None:
-    for id, body in bodies:
-        view.put_record(USAGE, id, body, logged=False)
 
 
 def _stored(tenant: str, id: str, body: Json) -> StoredContext:

@@ -29,8 +29,19 @@ from madang.base.limits import (
 )
 from madang.core.addresses import split_url
 from madang.core.context_fetch import ContextFetcher, FetchedContext
-from madang.core.context_records import ContextRecords, Kind, StoredContext, Usage, cached_id, implicit_id
+from madang.core.context_records import (
+    CACHED,
+    STORED,
+    USAGE,
+    ContextRecords,
+    Kind,
+    StoredContext,
+    Usage,
+    cached_id,
+    implicit_id,
+)
 from madang.core.context_sources import check_source, core_only, single_url, urls_of
+from madang.model.access import Right
 from madang.model.jsonld.context import CORE, Context, MissingContextDocument, compile_context
 from madang.model.jsonld.core_context import CORE_CONTEXT_URL, core_version
 from madang.model.jsonld.smart_data_models import smart_data_model_document
@@ -108,6 +119,7 @@ class Contexts:
         self._clock = clock
         self._fetcher = fetcher
         self._records = ContextRecords(store, writer)
+        self._permits = writer.permits
         self._started_us = clock.now_us()
         self._held: dict[tuple[str, str | bytes], _Held] = {}
         self._held_bytes = 0
@@ -115,6 +127,10 @@ class Contexts:
         self._under_way: dict[object, asyncio.Task[Any]] = {}
         self._flush: asyncio.TimerHandle | asyncio.Task[None] | None = None
         self._retry_us: dict[str, int] = {}
+        self._forgotten = 0  # grows when a stored context changes: what was begun before is not kept
+        for kind in (STORED, USAGE):
+            writer.tail.on_records(kind, self._removed)
+        writer.tail.on_records(CACHED, lambda _, copy, __: self._forget(copy))
 
     async def choose_default(self, urls: list[str]) -> None:
         """Read requests that name no @context with these from now on. Raises: what resolve raises."""
@@ -151,7 +167,7 @@ class Contexts:
         if context is not None:
             return context
         key = _checked_key(tenant, source)
-        return await self._shared(key, self._make(key, source), wait_s=CONTEXT_WAIT_S)
+        return await self._shared((self._forgotten, key), self._make(key, source), wait_s=CONTEXT_WAIT_S)
 
     async def linked(self, tenant: str, context: Context) -> Context:
         """Return the context with a URL for a Link header; for an inline one, one is created (clause 5.13.1)."""
@@ -183,31 +199,45 @@ class Contexts:
         return f"{self.public_url}{API_ROOT}/jsonldContexts/{id}"
 
     async def add(self, tenant: str, source: Json) -> str:
-        """Store a hosted @context and return its local id (clause 5.13.2). Raises: BadRequestData: it is invalid."""
+        """Store a hosted @context and return its local id (clause 5.13.2).
+
+        Raises: BadRequestData: it is invalid. Denied.
+        """
+        self._permits.require(Right.CONTEXTS, tenant)
         _check_inline(source)
         id = uuid.uuid4().urn
         await self._records.add(tenant, id, "Hosted", {"@context": source})
         return id
 
     async def listing(self, tenant: str, kind: Kind | None) -> list[ContextDescription]:
-        """Return what is stored for the tenant (clause 5.13.3), the core context among the cached ones."""
+        """Return what is stored for the tenant (clause 5.13.3), the core context among the cached ones.
+
+        Raises: Denied.
+        """
+        self._permits.require(Right.CONTEXTS, tenant)
         found = [] if kind in {"Hosted", "ImplicitlyCreated"} else [self._built_in(CORE_CONTEXT_URL)]
         entries = [entry for entry in await self._records.visible(tenant) if kind in {None, entry.kind}]
         found += [self._description(entry, await self._records.usage(tenant, entry.id)) for entry in entries]
         return found
 
     async def describe(self, tenant: str, id: str) -> ContextDescription:
-        """Return what is known about one @context (clause 5.13.4). Raises: NotFound."""
+        """Return what is known about one @context (clause 5.13.4). Raises: NotFound. Denied."""
+        self._permits.require(Right.CONTEXTS, tenant)
         entry = await self._find(tenant, id)
         if isinstance(entry, ContextDescription):
             return entry
-        usage = await self._records.counter(tenant, entry.id)
-        description = self._description(entry, usage)
-        self._count(usage)
+        description = self._description(entry, await self._records.usage(tenant, entry.id))
+        self._count(await self._records.counter(tenant, entry.id))
         return description
 
     async def serve(self, tenant: str, id: str) -> dict[str, Json]:
-        """Return the object with the member "@context". Raises: NotFound. Unsupported: it is a cached one."""
+        """Return the object with the member "@context".
+
+        No grant is needed: whoever has a document or a notification that names it has to read it, and its URL cannot
+        be guessed.
+
+        Raises: NotFound. Unsupported: it is a cached one.
+        """
         entry: StoredContext | ContextDescription | None
         try:
             entry = await self._find(tenant, id)
@@ -225,7 +255,11 @@ class Contexts:
         return document
 
     async def delete(self, tenant: str, id: str) -> None:
-        """Delete a stored @context (clause 5.13.5). Raises: NotFound. BadRequestData: it is built into the hub."""
+        """Delete a stored @context (clause 5.13.5).
+
+        Raises: NotFound. BadRequestData: it is built into the hub. Denied.
+        """
+        self._permits.require(Right.CONTEXTS, tenant)
         entry = await self._find(tenant, id)
         if isinstance(entry, ContextDescription):
             raise BadRequestData(f"{entry.url} is built into this hub and cannot be deleted", where="contextId")
@@ -238,8 +272,9 @@ class Contexts:
     async def reload(self, tenant: str, id: str) -> None:
         """Fetch a cached @context again; the old one stays when that fails (clause 5.13.5.4).
 
-        Raises: BadRequestData: it is not a cached one. ContextNotAvailable: what came cannot be used.
+        Raises: BadRequestData: it is not a cached one. ContextNotAvailable: what came cannot be used. Denied.
         """
+        self._permits.require(Right.CONTEXTS, tenant)
         try:
             entry = await self._find(tenant, id)
         except NotFound:
@@ -254,7 +289,7 @@ class Contexts:
             await self._compiled(tenant, url, {url: _Part(fetched.document)})
         except InvalidInput as error:
             raise ContextNotAvailable(f"The reloaded @context {url:.200} cannot be used: {error.detail}") from None
-        await self._records.keep_copy(url, fetched)
+        await self._records.keep_copy(url, fetched, asked=True)
         await self._records.counter(tenant, cached_id(url))
         self._forget(cached_id(url))
 
@@ -276,7 +311,7 @@ class Contexts:
     # ---- making contexts
 
     async def _make(self, key: tuple[str, str | bytes], source: Json) -> Context:
-        tenant = key[0]
+        tenant, forgotten = key[0], self._forgotten
         parts: dict[str, _Part] = {}
         context, weight_bytes = await self._compiled(tenant, source, parts)
         now_us = self._clock.now_us()
@@ -293,7 +328,8 @@ class Contexts:
                 usage.count(now_us)
                 usages.append(usage)
                 ids.append(part.id)
-        self._hold(key, _Held(context, stale_us, tuple(usages), frozenset(ids), weight_bytes, now_us))
+        if forgotten == self._forgotten:
+            self._hold(key, _Held(context, stale_us, tuple(usages), frozenset(ids), weight_bytes, now_us))
         if usages and self._flush is None:
             self._plan_flush()
         return context
@@ -414,8 +450,16 @@ class Contexts:
         self._held[key] = held
         self._held_bytes += held.weight_bytes
 
+    def _removed(self, tenant: str, id: str, body: Json | None) -> None:
+        """Follow what this or another worker took away: a stored context, or a tenant's use of a copy."""
+        if body is None:
+            self._records.forget_usage(tenant, id)
+            self._forget(id)
+
     def _forget(self, id: str) -> None:
-        for key in [key for key, held in self._held.items() if id in held.parts]:
+        self._forgotten += 1
+        url = self.url_of(id)  # an inline context may hold the link to it
+        for key in [key for key, held in self._held.items() if id in held.parts or held.context.link == url]:
             self._held_bytes -= self._held.pop(key).weight_bytes
 
     def _counted(self) -> set[tuple[str, str]]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which entity types and attributes exist, with counts (clauses 5.7.5 to 5.7.11)."""
+"""Which entity types and attributes exist, with counts (clauses 5.7.5 to 5.7.11), as far as the caller may know."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from madang.base.errors import NotFound
 from madang.base.limits import PAGE_ENTITIES_MAX
+from madang.model.access import Right
 from madang.model.entity import ENTITY_MEMBERS, Document, instances_of, types_of
 from madang.model.query.model import EntityQuery
 
 if TYPE_CHECKING:
     from madang.core.consumption import Commits, Consumption, CurrentState
+    from madang.core.tail import Tail
     from madang.model.change import EntityCommit
+    from madang.model.permit import Permit
 
 
 class Use(NamedTuple):
@@ -67,28 +70,41 @@ class Discovery:
     """Types and attributes of a tenant's entities.
 
     The attributes are counted once, when first asked for, and from then on the count follows the commits: so the answer
-    costs the number of types and attributes, not the number of entities.
+    costs the number of types and attributes, not the number of entities. Of what other processes wrote only the entity
+    is known, not what it was before: the tenant is counted anew when somebody asks the next time.
     """
 
-    def __init__(self, store: CurrentState, consumption: Consumption, writer: Commits) -> None:
+    def __init__(
+        self, store: CurrentState, consumption: Consumption, writer: Commits, *, tail: Tail | None = None
+    ) -> None:
         self._store = store
         self._consumption = consumption
+        self._permits = writer.permits
         self._counted: dict[str, _Counted] = {}
-        self._follows = store.capabilities.exclusive
+        self._follows = store.capabilities.exclusive or tail is not None
         if self._follows:
             writer.subscribe(self._committed)
+            if tail is not None:
+                tail.on_entities(self._written_elsewhere)
 
     async def type_names(self, tenant: str) -> list[str]:
-        """Return the canonical names of the types in use, sorted. Raises: TenantNotFound."""
-        await self._consumption.check_tenant(tenant)
-        return sorted(name for name, entities in await self._store.type_names(tenant) if entities > 0)
+        """Return the canonical names of the types in use, sorted. Raises: TenantNotFound. Denied."""
+        permit = await self._permit(tenant)
+        if permit.by_area:
+            return sorted((await self._looked_through(tenant, permit))[0])
+        return sorted(name for name, _ in await self._type_counts(tenant, permit))
 
     async def types(self, tenant: str) -> list[TypeSummary]:
-        """Return the types in use with their attributes, sorted by name. Raises: TenantNotFound."""
-        await self._consumption.check_tenant(tenant)
-        counts = await self._store.type_names(tenant)
-        summaries = {name: TypeSummary(name, entities) for name, entities in sorted(counts) if entities > 0}
-        for use in sorted(await self._uses(tenant), key=_by_attribute):
+        """Return the types in use with their attributes, sorted by name. Raises: TenantNotFound. Denied."""
+        permit = await self._permit(tenant)
+        uses: Iterable[Use]
+        if permit.by_area:
+            entities_by_type, uses = await self._looked_through(tenant, permit)
+            counts = list(entities_by_type.items())
+        else:
+            counts, uses = await self._type_counts(tenant, permit), await self._seen_uses(tenant, permit)
+        summaries = {name: TypeSummary(name, entities) for name, entities in sorted(counts)}
+        for use in sorted(uses, key=_by_attribute):
             for name in use.types:
                 summary = summaries.get(name)
                 if summary is not None:
@@ -106,10 +122,13 @@ class Discovery:
         raise NotFound(f"There is no entity of the type {name}")
 
     async def attributes(self, tenant: str) -> list[AttributeSummary]:
-        """Return the attributes in use, sorted by name. Raises: TenantNotFound."""
-        await self._consumption.check_tenant(tenant)
+        """Return the attributes in use, sorted by name. Raises: TenantNotFound. Denied."""
+        permit = await self._permit(tenant)
         summaries: dict[str, AttributeSummary] = {}
-        uses = await self._uses(tenant)
+        if permit.by_area:
+            _, uses = await self._looked_through(tenant, permit)
+        else:
+            uses = await self._seen_uses(tenant, permit)
         for use in sorted(uses, key=_by_attribute):
             summary = summaries.setdefault(use.attribute, AttributeSummary(use.attribute))
             summary.instances += uses[use]
@@ -134,6 +153,50 @@ class Discovery:
         """Drop what was counted for a tenant that is removed."""
         self._counted.pop(tenant, None)
 
+    # ---- what the caller may see of it
+
+    async def _permit(self, tenant: str) -> Permit:
+        permit = self._permits.require(Right.READ, tenant)
+        await self._consumption.check_tenant(tenant)
+        return permit
+
+    async def _type_counts(self, tenant: str, permit: Permit) -> list[tuple[str, int]]:
+        counts = await self._store.type_names(tenant)
+        return [
+            (name, entities)
+            for name, entities in counts
+            if entities > 0 and (permit.types is None or name in permit.types)
+        ]
+
+    async def _seen_uses(self, tenant: str, permit: Permit) -> Counter[Use]:
+        """Return the uses of the attributes that may be seen: without areas the types of an entity decide that."""
+        uses = await self._uses(tenant)
+        if permit.unrestricted:
+            return uses
+        seen: Counter[Use] = Counter()
+        for use, instances in uses.items():
+            lens = permit.lens_of(use.types)
+            if lens is not None and lens.sees(use.attribute):
+                seen[use._replace(types=lens.types)] += instances
+        return seen
+
+    async def _looked_through(self, tenant: str, permit: Permit) -> tuple[Counter[str], Counter[Use]]:
+        """Return how many entities of each type may be seen, and their uses: where they lie decides that."""
+        entities_by_type: Counter[str] = Counter()
+        uses: Counter[Use] = Counter()
+        selectors = permit.narrow(())
+        offset, more = 0, selectors is not None
+        while more and selectors is not None:
+            query = EntityQuery(selectors, limit=PAGE_ENTITIES_MAX, offset=offset)
+            found = await self._store.find(tenant, query)
+            for document in (await self._consumption.documents(tenant, found.ids, keep=False)).values():
+                entities_by_type.update(types_of(document))
+                uses.update(_uses_of(document))
+            offset, more = offset + len(found.ids), found.more
+        return entities_by_type, uses
+
+    # ---- counting
+
     async def _uses(self, tenant: str) -> Counter[Use]:
         counted = self._counted.get(tenant)
         if counted is None:
@@ -143,7 +206,8 @@ class Discovery:
             try:
                 await self._count(tenant, counted)
             except BaseException:
-                self._counted.pop(tenant, None)
+                if self._counted.get(tenant) is counted:
+                    del self._counted[tenant]
                 raise
             finally:
                 counted.ready.set()
@@ -189,6 +253,13 @@ class Discovery:
                 counted.pending.append(commit)
             else:
                 _follow(counted.uses, commit)
+
+    def _written_elsewhere(self, entities: Sequence[tuple[str, str]] | None) -> None:
+        """Drop the counts of the tenants that others wrote to (None: of all); a count under way ends unkept."""
+        if not self._counted:
+            return
+        for tenant in list(self._counted) if entities is None else {tenant for tenant, _ in entities}:
+            self._counted.pop(tenant, None)
 
 
 def _follow(uses: Counter[Use], commit: EntityCommit) -> None:

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, Protocol
 
 from madang.base.errors import NotFound, TooManyResults
 from madang.base.limits import (
@@ -13,55 +13,70 @@ from madang.base.limits import (
     ENTITY_MAP_LIFETIME_S_DEFAULT,
     ENTITY_MAP_LIFETIME_S_MAX,
 )
-from madang.base.times import format_date_time
+from madang.core.caller import caller
 from madang.core.consumption import Page
+from madang.core.entity_map import EntityMap, cost
+from madang.core.entity_map_records import EntityMapRecords
+from madang.core.permits import viewer_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from madang.base.clock import Clock
     from madang.core.consumption import Consumption
-    from madang.model.entity import Document, Json
+    from madang.core.writer import Writer
+    from madang.model.entity import Document
     from madang.model.query.model import EntityQuery
+    from madang.store.port import Store
 
-_LOCAL: Final = "@none"  # clause 5.2.39: the key of what is held by this hub
 _SECOND_US: Final = 1_000_000
 _WALK_ENTITIES: Final = 500
 
 
-@dataclass(slots=True)
-class EntityMap:
-    """The candidates of a query. `query` None: it came from a temporal query, whose filters are not checked again."""
+class Shelf(Protocol):
+    """Where maps are held until they expire. All together hold up to a limit; of more, the first to expire goes."""
 
-    id: str
-    expires_us: int
-    ids: dict[str, None]  # in the order of the query
-    query: EntityQuery | None = None
+    async def put(self, tenant: str, made: EntityMap) -> None: ...
 
-    def as_json(self) -> dict[str, Json]:
-        """Return the members of clause 5.2.39."""
-        return {
-            "id": self.id,
-            "type": "EntityMap",
-            "expiresAt": format_date_time(self.expires_us),
-            "entityMap": {id: [_LOCAL] for id in self.ids},
-            "linkedMaps": {},
-        }
+    async def get(self, tenant: str, id: str) -> EntityMap | None:
+        """Return a map, which may have expired."""
+
+    async def prolong(self, tenant: str, found: EntityMap) -> None:
+        """Keep a map until its new expiry."""
+
+    async def prune(self, tenant: str, found: EntityMap, out: Sequence[str]) -> None:
+        """Keep a map without entities that have been taken out of it."""
+
+    async def remove(self, tenant: str, id: str) -> None: ...
+
+    def forget_tenant(self, tenant: str) -> None: ...
+
+    async def sweep(self) -> None:
+        """Remove what has expired."""
 
 
 class EntityMaps:
-    """Keeps entity maps in memory until they expire.
+    """Keeps entity maps until they expire: in memory, or in the store where several workers share it.
 
     Clause 5.14.1.1 leaves it to the hub where they are held, and clause 5.5.14 what follows when one is gone: a new one
     is made. All maps together hold up to ENTITY_MAP_ENTITIES_MAX entities; when that is full, the one that would expire
     first goes.
     """
 
-    def __init__(self, clock: Clock, consumption: Consumption, *, entities_max: int = ENTITY_MAP_ENTITIES_MAX) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        consumption: Consumption,
+        *,
+        entities_max: int = ENTITY_MAP_ENTITIES_MAX,
+        shared: tuple[Store, Writer] | None = None,
+    ) -> None:
         self._clock = clock
         self._consumption = consumption
         self._entities_max = entities_max
-        self._maps: dict[tuple[str, str], EntityMap] = {}
+        self._shelf: Shelf = (
+            _Memory(clock, entities_max) if shared is None else EntityMapRecords(*shared, clock, entities_max)
+        )
 
     async def create(self, tenant: str, query: EntityQuery, *, lifetime_s: float | None = None) -> EntityMap:
         """Make the map of a query: all entities that match, whatever page was asked for.
@@ -70,9 +85,9 @@ class EntityMaps:
         """
         whole = replace(query, limit=self._entities_max + 1, offset=0, count=False)
         found = await self._consumption.find_ids(tenant, whole)
-        return self.keep(tenant, found.ids, query=query, lifetime_s=lifetime_s)
+        return await self.keep(tenant, found.ids, query=query, lifetime_s=lifetime_s)
 
-    def keep(
+    async def keep(
         self,
         tenant: str,
         ids: Sequence[str],
@@ -89,44 +104,50 @@ class EntityMaps:
                 f"An entity map holds up to {self._entities_max} entities; narrow the query", where="entityMap"
             )
         id = f"urn:ngsi-ld:EntityMap:{uuid.uuid4()}"
-        made = EntityMap(id, self._bounded(lifetime_s), dict.fromkeys(ids), query)
-        self._make_room(len(ids))
-        self._maps[tenant, id] = made
+        made = EntityMap(id, self._bounded(lifetime_s), dict.fromkeys(ids), query, viewer_of(caller()))
+        await self._shelf.put(tenant, made)
         return made
 
-    def find(self, tenant: str, id: str) -> EntityMap | None:
-        """Return a map that has not expired, or None."""
-        found = self._maps.get((tenant, id))
-        if found is not None and found.expires_us <= self._clock.now_us():
-            del self._maps[tenant, id]
+    async def find(self, tenant: str, id: str) -> EntityMap | None:
+        """Return a map of the caller's that has not expired, or None.
+
+        What it holds was found with the grants the caller had then: with others, it is not there.
+        """
+        self._consumption.sees_all(tenant)
+        found = await self._shelf.get(tenant, id)
+        if found is None or found.expires_us <= self._clock.now_us() or found.owner != viewer_of(caller()):
             return None
         return found
 
-    def retrieve(self, tenant: str, id: str) -> EntityMap:
+    async def retrieve(self, tenant: str, id: str) -> EntityMap:
         """Return a map. Raises: NotFound: there is none, or it has expired."""
-        found = self.find(tenant, id)
+        found = await self.find(tenant, id)
         if found is None:
             raise NotFound(f"There is no entity map with the id {id}")
         return found
 
-    def update(self, tenant: str, id: str, *, expires_us: int | None) -> None:
+    async def update(self, tenant: str, id: str, *, expires_us: int | None) -> None:
         """Move the expiry of a map, the one thing that others may change, as far as the hub allows (clause 5.5.14).
 
         Raises: NotFound: there is none.
         """
-        found = self.retrieve(tenant, id)
+        found = await self.retrieve(tenant, id)
         if expires_us is not None:
             found.expires_us = min(expires_us, self._clock.now_us() + ENTITY_MAP_LIFETIME_S_MAX * _SECOND_US)
+            await self._shelf.prolong(tenant, found)
 
-    def delete(self, tenant: str, id: str) -> None:
+    async def delete(self, tenant: str, id: str) -> None:
         """Remove a map. Raises: NotFound: there is none."""
-        self.retrieve(tenant, id)
-        del self._maps[tenant, id]
+        await self.retrieve(tenant, id)
+        await self._shelf.remove(tenant, id)
 
     def forget_tenant(self, tenant: str) -> None:
         """Drop all maps of a tenant that is removed."""
-        for key in [key for key in self._maps if key[0] == tenant]:
-            del self._maps[key]
+        self._shelf.forget_tenant(tenant)
+
+    async def sweep(self) -> None:
+        """Remove what has expired; to be called now and then."""
+        await self._shelf.sweep()
 
     async def page(self, tenant: str, entity_map: EntityMap, query: EntityQuery) -> Page:
         """Return a page of the map's entities that match the query now.
@@ -155,29 +176,58 @@ class EntityMaps:
     ) -> None:
         still = {document["id"] for document in matching}
         out = [id for id in ids if id not in still]
+        # What leaves the map tells of what it is held against: that is what its owner, who asks, may see.
         if out and entity_map.query is not None:
             # A request may narrow the map by ids: what that leaves out stays a candidate.
-            still.update(document["id"] for document in await self._consumption.filter(tenant, entity_map.query, out))
+            fitting = await self._consumption.filter(tenant, entity_map.query, out)
+            still.update(document["id"] for document in fitting)
         elif out:
             still.update(await self._consumption.documents(tenant, out, keep=False))
-        for id in out:
-            if id not in still:
+        leaving = [id for id in out if id not in still]
+        if leaving:
+            for id in leaving:
                 entity_map.ids.pop(id, None)
+            await self._shelf.prune(tenant, entity_map, leaving)
 
     def _bounded(self, lifetime_s: float | None) -> int:
         seconds = ENTITY_MAP_LIFETIME_S_DEFAULT if lifetime_s is None else min(lifetime_s, ENTITY_MAP_LIFETIME_S_MAX)
         return self._clock.now_us() + round(seconds * _SECOND_US)
 
-    def _make_room(self, entities: int) -> None:
+
+class _Memory:
+    """The shelf of a hub of one process."""
+
+    def __init__(self, clock: Clock, entities_max: int) -> None:
+        self._clock = clock
+        self._entities_max = entities_max
+        self._maps: dict[tuple[str, str], EntityMap] = {}
+
+    async def put(self, tenant: str, made: EntityMap) -> None:
+        await self.sweep()
+        held = cost(len(made.ids)) + sum(cost(len(kept.ids)) for kept in self._maps.values())
+        for key in sorted(self._maps, key=lambda key: self._maps[key].expires_us):
+            if held <= self._entities_max:
+                break
+            held -= cost(len(self._maps.pop(key).ids))
+        self._maps[tenant, made.id] = made
+
+    async def get(self, tenant: str, id: str) -> EntityMap | None:
+        return self._maps.get((tenant, id))
+
+    async def prolong(self, tenant: str, found: EntityMap) -> None:
+        """Nothing to do: the map is the one that is held."""
+
+    async def prune(self, tenant: str, found: EntityMap, out: Sequence[str]) -> None:
+        """Nothing to do: the map is the one that is held."""
+
+    async def remove(self, tenant: str, id: str) -> None:
+        self._maps.pop((tenant, id), None)
+
+    def forget_tenant(self, tenant: str) -> None:
+        for key in [key for key in self._maps if key[0] == tenant]:
+            del self._maps[key]
+
+    async def sweep(self) -> None:
         now_us = self._clock.now_us()
         for key in [key for key, kept in self._maps.items() if kept.expires_us <= now_us]:
             del self._maps[key]
-        held = entities + sum(len(kept.ids) + _EMPTY_MAP_ENTITIES for kept in self._maps.values())
-        for key in sorted(self._maps, key=lambda key: self._maps[key].expires_us):
-            if held <= self._entities_max:
-                return
-            held -= len(self._maps.pop(key).ids) + _EMPTY_MAP_ENTITIES
-
-
-# What a map costs by itself, counted in entities.
-_EMPTY_MAP_ENTITIES: Final = 10

@@ -4,6 +4,9 @@
 History is the change log. What comes through the temporal API is logged as HISTORY_ADDED and leaves a current state
 as it is; only an entity that the hub has never heard of gets one, from the latest of what is sent (clause 5.6.11).
 Deleting an entity's current state keeps its history; deleting its history keeps a current state that others wrote.
+
+What a caller may see of an evolution is what he may see of the entity as it stands, over all of its time; where it lies
+now decides for all of it, and of an entity that is gone no grant for an area sees anything (`core.history_visible`).
 """
 
 from __future__ import annotations
@@ -13,11 +16,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from madang.base.errors import InvalidRequest, NotFound, TenantNotFound, TooManyResults
+from madang.base.errors import Denied, InvalidRequest, NotFound, TenantNotFound, TooManyResults
 from madang.base.limits import TEMPORAL_INSTANCES_PER_ATTRIBUTE_MAX, TEMPORAL_PERIODS_MAX
 from madang.base.times import format_date_time, try_date_time
+from madang.core.history_visible import VisibleHistory
+from madang.model.access import Right
 from madang.model.change import Change, Operation
 from madang.model.entity import Document, Instance, as_list, attributes_of, one_or_list, types_of
+from madang.model.permit_writing import IN_THE_WAY
 from madang.model.temporal.evolution import (
     MADE_BY_HISTORY,
     current_document,
@@ -62,6 +68,7 @@ class History:
     ) -> None:
         self._store = store
         self._writer = writer
+        self._permits = writer.permits
         self._clock = clock
         self.instances_max = instances_max
         # Who writes the history of an entity first looks at what is there: one at a time.
@@ -75,14 +82,20 @@ class History:
     # ------------------------------------------------------------------ reading
 
     async def find(self, tenant: str, question: HistoryQuestion) -> HistoryFound:
-        """Return the entities that have history as asked (clause 5.7.4). Raises: TenantNotFound."""
+        """Return the entities that have history as asked (clause 5.7.4). Raises: TenantNotFound. Denied."""
+        permit = self._permits.require(Right.READ, tenant)
         self._check_tenant(tenant)
-        return await self._store.history_find(tenant, question)
+        if permit.unrestricted:
+            return await self._store.history_find(tenant, question)
+        return await VisibleHistory(self._store, tenant, permit).find(question)
 
     async def read(self, tenant: str, ids: Sequence[str], reading: HistoryReading) -> HistoryPage:
-        """Return the evolutions of some entities, in the order of the ids. Raises: TenantNotFound."""
+        """Return the evolutions of some entities, in the order of the ids. Raises: TenantNotFound. Denied."""
+        permit = self._permits.require(Right.READ, tenant)
         self._check_tenant(tenant)
-        return await self._store.history_read(tenant, ids, reading)
+        if permit.unrestricted:
+            return await self._store.history_read(tenant, ids, reading)
+        return await VisibleHistory(self._store, tenant, permit).read(ids, reading)
 
     async def aggregate(
         self, tenant: str, ids: Sequence[str], reading: HistoryReading, aggregation: Aggregation
@@ -91,10 +104,15 @@ class History:
 
         Raises:
             InvalidRequest: an attribute that was asked for is eligible for none of the methods (clause 5.7.4.4).
-            TooManyResults: the periods are too short for so long a time. TenantNotFound.
+            TooManyResults: the periods are too short for so long a time. TenantNotFound. Denied.
         """
+        permit = self._permits.require(Right.READ, tenant)
         self._check_tenant(tenant)
-        found = await self._store.history_aggregate(tenant, ids, reading, aggregation)
+        if permit.unrestricted:
+            found = await self._store.history_aggregate(tenant, ids, reading, aggregation)
+        else:
+            visible = VisibleHistory(self._store, tenant, permit)
+            found = await visible.aggregate(ids, reading, aggregation)
         if _periods(found) > TEMPORAL_PERIODS_MAX:
             raise TooManyResults(
                 f"The answer would have more than {TEMPORAL_PERIODS_MAX} values; ask for longer periods or less time",
@@ -119,8 +137,11 @@ class History:
     async def upsert(self, tenant: str, document: Document) -> bool:
         """Create a temporal evolution, of `parse_temporal`, or add to it (5.6.11); tell whether it was created."""
         id: str = document["id"]
+        self._permits.writing(tenant)
         async with self._turn(tenant, id):
             state = await self._store.history_state(tenant, id)
+            if state is not None and not await self._may_know(tenant, id, state):
+                raise Denied(IN_THE_WAY)
             same = [] if state is None else await self._same(tenant, id, document)
 
             def decide(view: View) -> bool:
@@ -165,7 +186,7 @@ class History:
                 view.put(current, {**current, "type": one_or_list(merged), "modifiedAt": view.now}, changes)
                 return
         if changes:
-            view.log(id, changes)
+            view.log(id, changes, types=merged)
 
     async def delete_attribute(
         self, tenant: str, id: str, name: str, *, dataset: str | None = None, delete_all: bool = False
@@ -176,7 +197,7 @@ class History:
         """
         dataset = None if dataset == "@none" else dataset
         async with self._turn(tenant, id):
-            await self._known(tenant, id)
+            state = await self._known(tenant, id, name)
             sequences, known = await self._store.history_sequences(
                 tenant, id, name, dataset=dataset, all_datasets=delete_all
             )
@@ -184,7 +205,7 @@ class History:
                 of = "" if delete_all else f" with the datasetId {dataset}" if dataset else " without a datasetId"
                 raise NotFound(f"The history of {id} has no attribute {name}{of}", where=name)
             told = {"attribute": name, "deleted": len(sequences)}
-            await self._hide(tenant, id, sequences, told)
+            await self._hide(tenant, id, sequences, told, state)
 
     async def modify_instance(self, tenant: str, id: str, name: str, instance: str, value: Instance) -> None:
         """Put a new version in the place of an attribute instance (clause 5.6.14).
@@ -192,7 +213,7 @@ class History:
         Raises: NotFound: no history of the entity, or no such instance of the attribute. TenantNotFound.
         """
         async with self._turn(tenant, id):
-            await self._known(tenant, id)
+            state = await self._known(tenant, id, name)
             version = await self._version(tenant, id, name, instance)
             stored = _stored(value)
             if version.dataset is not None:
@@ -201,7 +222,7 @@ class History:
             def decide(view: View) -> None:
                 view.hide_history(version.sequence)
                 row = _row(id, name, stored, view.now)
-                view.log(id, [row._replace(instance=version.stored.instance)])
+                view.log(id, [row._replace(instance=version.stored.instance)], types=state.types)
 
             await self._writer.write(tenant, [id], decide)
 
@@ -211,9 +232,9 @@ class History:
         Raises: NotFound: no history of the entity, or no such instance of the attribute. TenantNotFound.
         """
         async with self._turn(tenant, id):
-            await self._known(tenant, id)
+            state = await self._known(tenant, id, name)
             version = await self._version(tenant, id, name, instance)
-            await self._hide(tenant, id, [version.sequence], {"attribute": name, "instanceId": instance})
+            await self._hide(tenant, id, [version.sequence], {"attribute": name, "instanceId": instance}, state)
 
     async def delete(self, tenant: str, id: str) -> None:
         """Delete the whole temporal evolution (clause 5.6.16).
@@ -227,7 +248,7 @@ class History:
 
             def decide(view: View) -> None:
                 current = view.entity(id)
-                view.drop_history(id)
+                view.drop_history(id, types=state.types)
                 if current is None:
                     return
                 if state.written_by_history_only:
@@ -247,12 +268,27 @@ class History:
             turn = self._turns[tenant, id] = asyncio.Lock()
         return turn
 
-    async def _known(self, tenant: str, id: str) -> HistoryState:
+    async def _known(self, tenant: str, id: str, name: str | None = None) -> HistoryState:
+        """Return what is known of the history of an entity, that of one attribute if it is named.
+
+        Raises: NotFound: there is none, or the caller may not know of it. TenantNotFound. Denied.
+        """
+        self._permits.writing(tenant)
         self._check_tenant(tenant)
         state = await self._store.history_state(tenant, id)
-        if state is None:
+        if state is None or not await self._may_know(tenant, id, state):
             raise NotFound(f"There is no temporal evolution of an entity with the id {id}")
+        if name is not None and not await self._may_know(tenant, id, state, name):
+            raise NotFound(f"The history of {id} has nothing of the attribute {name} that you may change", where=name)
         return state
+
+    async def _may_know(self, tenant: str, id: str, state: HistoryState, name: str | None = None) -> bool:
+        permit = self._permits.writing(tenant)
+        if permit is None:
+            return True
+        document = (await self._store.documents(tenant, [id])).get(id) if state.present else None
+        lens = permit.known.lens_of(state.types) if document is None else permit.known.lens(document)
+        return lens is not None and (name is None or name == "scope" or lens.sees(name))
 
     async def _version(self, tenant: str, id: str, name: str, instance: str) -> HistoryVersion:
         sequence = instance_sequence(instance)
@@ -270,11 +306,11 @@ class History:
                     keys.append((name, instance.get("datasetId"), observed_us))
         return await self._store.history_same(tenant, id, keys) if keys else []
 
-    async def _hide(self, tenant: str, id: str, sequences: Sequence[int], told: Instance) -> None:
+    async def _hide(self, tenant: str, id: str, sequences: Sequence[int], told: Instance, state: HistoryState) -> None:
         def decide(view: View) -> None:
             for sequence in sequences:
                 view.hide_history(sequence)
-            view.log(id, [Change(Operation.HISTORY_DELETED, id, value=told)])
+            view.log(id, [Change(Operation.HISTORY_DELETED, id, value=told)], types=state.types)
 
         await self._writer.write(tenant, [id], decide)
 

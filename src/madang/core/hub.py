@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from madang.base.clock import Clock
+    from madang.core.caches import CacheCounts
     from madang.core.consumption import Consumption
     from madang.core.contexts import Contexts
     from madang.core.discovery import Discovery
@@ -35,3 +36,4 @@ class Core:
     subscriptions: Subscriptions
     entity_maps: EntityMaps
     snapshots: Snapshots
+    caches: dict[str, CacheCounts] = field(default_factory=dict)  # by what they hold, for whoever watches the hub

@@ -6,18 +6,19 @@ from __future__ import annotations
 from madang.base.errors import LimitExceeded, NotFound, TenantNotFound
 from madang.base.limits import INDEXED_ATTRIBUTES_MAX
 from madang.core.writer import Writer
+from madang.model.access import Right
 from madang.store.port import Store
 
 
 class Indexes:
-    """The verbs over declared indexes of a tenant. Names of attributes are canonical."""
+    """The verbs over declared indexes of a tenant, for its administrators. Names of attributes are canonical."""
 
     def __init__(self, store: Store, writer: Writer) -> None:
         self._store = store
         self._writer = writer
 
     async def listed(self, tenant: str) -> list[str]:
-        """Return the attributes with an index, by name."""
+        """Return the attributes with an index, by name. Raises: TenantNotFound. Denied (all verbs)."""
         self._know(tenant)
         return await self._store.indexes(tenant)
 
@@ -42,5 +43,6 @@ class Indexes:
         await self._store.drop_index(tenant, attribute)
 
     def _know(self, tenant: str) -> None:
+        self._writer.permits.require(Right.ADMINISTER, tenant)
         if not self._writer.has_tenant(tenant):
             raise TenantNotFound(f"There is no tenant {tenant!r}")

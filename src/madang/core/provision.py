@@ -2,7 +2,8 @@
 """Writing entities: the verbs of ETSI CIM 009 clause 5.6 over the one writer.
 
 Each verb declares the entities it may touch and hands the writer a pure decision; what the decision makes of a
-document is worked out in `madang.model.patch`. All verbs take documents and names in canonical form.
+document is worked out in `madang.model.patch`. All verbs take documents and names in canonical form. Whether the
+caller may do it is judged by the writer: every verb may raise Denied.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from madang.base.errors import AlreadyExists, HubError, NotFound
 from madang.base.limits import PURGE_ENTITIES_PER_FIND, PURGE_ENTITIES_PER_WRITE
 from madang.model import patch
+from madang.model.access import Right
 from madang.model.change import Change
 from madang.model.entity import Document, Instance, types_of
 from madang.model.patch import NotUpdated, Patched
+from madang.model.permit import Permit
 from madang.model.query import match
 from madang.model.query.model import EntityQuery, Found, TypeSelection
 from madang.model.transient import live, may_expire
@@ -123,13 +126,22 @@ class Provision:
             keep: names of the members that stay, all others go, but the entities stay.
             drop: names of the members that go, but the entities stay.
 
-        Raises: TenantNotFound.
+        Raises: TenantNotFound. Denied: the caller may not take away what he chose, or not read at all.
         """
+        self._writer.permits.writing(tenant)
+        # Whoever could choose by what he may not see would learn it from what is gone.
+        seen = self._writer.permits.require(Right.READ, tenant)
 
         def decide_for(ids: Sequence[str]) -> Callable[[View], int]:
-            return lambda view: sum(_purge(view, id, query, keep, drop) for id in ids)
+            return lambda view: sum(_purge(view, id, query, keep, drop, seen) for id in ids)
 
-        ids = await self._all_ids(tenant, query) if among is None else among
+        narrow = query
+        if not seen.unrestricted:
+            # What else is asked for is looked for in what the caller may see of each of these.
+            selectors = seen.narrow(query.selectors)
+            narrow = EntityQuery(query.selectors if selectors is None else selectors)
+            among = [] if selectors is None else among
+        ids = await self._all_ids(tenant, narrow) if among is None else among
         written = 0
         for start in range(0, max(1, len(ids)), PURGE_ENTITIES_PER_WRITE):
             some = ids[start : start + PURGE_ENTITIES_PER_WRITE]
@@ -245,9 +257,9 @@ class Provision:
         """Delete entities (5.6.10)."""
 
         def decide(view: View) -> BatchResult:
-            return _collect((id, partial(_delete, view, id, None)) for id in ids)
+            return _collect(view, ((id, partial(_delete, view, id, None)) for id in ids))
 
-        return await self._writer.write(tenant, ids, decide)
+        return await self._writer.write(tenant, ids, decide, itemised=True)
 
     # Upkeep
 
@@ -279,10 +291,10 @@ class Provision:
         create_tenant: bool = False,
     ) -> BatchResult:
         def decide(view: View) -> BatchResult:
-            return _collect((document["id"], partial(one, view, document)) for document in documents)
+            return _collect(view, ((document["id"], partial(one, view, document)) for document in documents))
 
         ids = [document["id"] for document in documents]
-        return await self._writer.write(tenant, ids, decide, create_tenant=create_tenant)
+        return await self._writer.write(tenant, ids, decide, create_tenant=create_tenant, itemised=True)
 
     async def _all_ids(self, tenant: str, query: EntityQuery) -> list[str]:
         ids: list[str] = []
@@ -349,10 +361,18 @@ def _delete(view: View, id: str, types: TypeSelection | None) -> bool:
     return False
 
 
-def _purge(view: View, id: str, query: EntityQuery, keep: Collection[str] | None, drop: Collection[str] | None) -> bool:
+def _purge(
+    view: View,
+    id: str,
+    query: EntityQuery,
+    keep: Collection[str] | None,
+    drop: Collection[str] | None,
+    seen: Permit,
+) -> bool:
     # Between the search and this moment the entity may have changed or gone.
     state = _state(view, id)
-    if state is None or not match.matches(query, state.valid):
+    shown = None if state is None else seen.visible(state.valid)
+    if state is None or shown is None or not match.matches(query, shown):
         return False
     if keep is None and drop is None:
         view.delete(state.stored, patch.delete(state.stored))
@@ -377,14 +397,14 @@ def _remove_expired(view: View, id: str) -> bool:
     return True
 
 
-def _collect(items: Iterable[tuple[str, Callable[[], bool]]]) -> BatchResult:
+def _collect(view: View, items: Iterable[tuple[str, Callable[[], bool]]]) -> BatchResult:
     """Do one after the other; an error of the tree is the result of its entity only."""
     created: dict[str, None] = {}
     updated: dict[str, None] = {}
     errors = []
     for id, act in items:
         try:
-            if act():
+            if view.attempt(act):
                 created[id] = None
             elif id not in created:
                 updated[id] = None

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a snapshot holds: copies of entities and of history, put into a namespace and erased from it."""
+"""What a snapshot holds: copies of entities and of history, put into a namespace and erased from it.
+
+What is copied is what the caller may see; that it is put there, and taken away, is the work of the hub itself.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from madang.base.limits import PAGE_ENTITIES_MAX, SNAPSHOT_ENTITIES_MAX
+from madang.core.caller import acting_for
 from madang.core.linked import Join, LinkedEntities, View
+from madang.model.access import SYSTEM
 from madang.model.change import Change, Operation
 from madang.model.entity import Document, one_or_list
 from madang.model.query.model import EntityQuery
@@ -84,15 +89,17 @@ class SnapshotData:
             for evolution in (await self._history.read(tenant, ids, reading)).evolutions:
                 document = _document(evolution, observed_only=observed_only)
                 if document is not None:
-                    await self._history.upsert(namespace, document)
+                    with acting_for(SYSTEM):
+                        await self._history.upsert(namespace, document)
         return bool(found.ids)
 
     async def erase(self, namespace: str) -> None:
         """Take everything out of a namespace."""
         if not self._writer.has_tenant(namespace):
             return
-        while ids := (await self._store.find(namespace, EntityQuery(limit=PAGE_ENTITIES_MAX))).ids:
-            await self._writer.write(namespace, ids, lambda view, ids=tuple(ids): _erase(view, ids))  # type: ignore[misc]
+        with acting_for(SYSTEM):
+            while ids := (await self._store.find(namespace, EntityQuery(limit=PAGE_ENTITIES_MAX))).ids:
+                await self._writer.write(namespace, ids, lambda view, ids=tuple(ids): _erase(view, ids))  # type: ignore[misc]
 
     async def _put(self, namespace: str, documents: Sequence[Document]) -> None:
         def decide(view: Writing) -> None:
@@ -100,7 +107,8 @@ class SnapshotData:
                 if view.entity(document["id"]) is None:
                     view.create(document)
 
-        await self._writer.write(namespace, [document["id"] for document in documents], decide)
+        with acting_for(SYSTEM):
+            await self._writer.write(namespace, [document["id"] for document in documents], decide)
 
 
 def _erase(view: Writing, ids: Sequence[str]) -> None:

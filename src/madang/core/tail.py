@@ -10,8 +10,9 @@ In an exclusive store nobody else writes, and `current` returns at once.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from madang.base.limits import TAIL_ENTITIES_MAX
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 EntityListener = Callable[[Sequence[tuple[str, str]] | None], None]
 # Told of each logged record of a kind, whoever wrote it: (tenant, id, body; None when it was deleted).
 RecordListener = Callable[[str, str, "Json | None"], None]
+log = logging.getLogger(__name__)
 
 
 class Tail:
@@ -84,13 +86,13 @@ class Tail:
         """Tell what happened up to there; the lock must be held."""
         if seen.generation > self.seen.generation:
             tenants = await self._store.tenants()
-            for tell in self._generations:
-                tell(tenants)
+            for hears_tenants in self._generations:
+                _tell(hears_tenants, tenants)
         if seen.sequence > self.seen.sequence:
             touched = await self._store.touched(self.seen.sequence, seen.sequence, entities_max=TAIL_ENTITIES_MAX)
             if touched.entities is None or touched.entities:
                 for listener in self._entities:
-                    listener(touched.entities)
+                    _tell(listener, touched.entities)
             for record in touched.records:
                 self._tell_record(record.kind, record.tenant, record.id, record.body)
         self.seen = self.seen._replace(
@@ -107,7 +109,7 @@ class Tail:
 
     def _tell_record(self, kind: str, tenant: str, id: str, body: Json | None) -> None:
         for listener in self._records.get(kind, ()):
-            listener(tenant, id, body)
+            _tell(listener, tenant, id, body)
 
     def _begin_look(self, future: asyncio.Future[None] | None = None) -> asyncio.Future[None]:
         future = future or asyncio.get_running_loop().create_future()
@@ -131,3 +133,11 @@ class Tail:
                 future.set_result(None)
         following, self._next_look = self._next_look, None
         self._look = None if following is None else self._begin_look(following)
+
+
+def _tell(listener: Callable[..., None], *news: Any) -> None:
+    """Tell one listener; its mistake neither keeps the others from hearing it nor repeats the write it is about."""
+    try:
+        listener(*news)
+    except Exception:
+        log.exception("a listener of the log failed")

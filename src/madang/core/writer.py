@@ -5,6 +5,9 @@ A mutation is a pure function on the current state (`decide`). All mutations tha
 form one group: their entities are loaded at once, they are decided one after the other (each sees what the ones before
 it left), everything is written in one transaction, and only when that is on disk do the callers get
 their answers and the listeners their commits (decision record 0003).
+
+Here is also where every change is held against the grants of whoever asked for it (`View.attempt`), on whichever way
+it came.
 """
 
 from __future__ import annotations
@@ -13,19 +16,30 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from time import perf_counter_ns
 from typing import Any, TypeVar, cast
 
 from madang.base.clock import Clock
-from madang.base.errors import HubError, LimitExceeded, StoreFailed, TenantNotFound
-from madang.base.limits import DOCUMENTS_CACHED_MAX, WRITE_GROUP_MUTATIONS_MAX, WRITE_QUEUE_MUTATIONS_MAX
+from madang.base.errors import Denied, HubError, LimitExceeded, StoreFailed, TenantNotFound
+from madang.base.limits import (
+    DOCUMENTS_CACHED_MAX,
+    WRITE_GROUP_ENTITIES_MAX,
+    WRITE_GROUP_MUTATIONS_MAX,
+    WRITE_QUEUE_MUTATIONS_MAX,
+)
 from madang.base.times import format_date_time
+from madang.core.caller import caller
+from madang.core.permits import Permits, is_free
 from madang.core.tail import Tail
 from madang.model.change import Change, EntityCommit
 from madang.model.entity import Document, Json
+from madang.model.permit_writing import IN_THE_WAY, WritingPermit
 from madang.store.port import EntityWrite, RecordWrite, Seen, Store, Transaction, Writes, change_count
 
 T = TypeVar("T")
 Listener = Callable[[Sequence[EntityCommit]], None]
+Watcher = Callable[[int, int], None]
 log = logging.getLogger(__name__)
 
 _ABSENT: Any = object()
@@ -34,9 +48,20 @@ _ABSENT: Any = object()
 class View:
     """What one mutation sees and does. Nothing of it is kept when the mutation raises."""
 
-    __slots__ = ("_group", "_local", "_local_records", "now", "now_us", "tenant", "writes")
+    __slots__ = (
+        *("_group", "_local", "_local_records", "_permit", "_trial", "_who"),
+        *("now", "now_us", "tenant", "writes"),
+    )
 
-    def __init__(self, group: _Group, tenant: str, now_us: int, now: str) -> None:
+    def __init__(
+        self,
+        group: _Group,
+        tenant: str,
+        now_us: int,
+        now: str,
+        permit: WritingPermit | None = None,
+        who: str | None = None,
+    ) -> None:
         self.tenant = tenant
         self.now_us = now_us
         self.now = now  # the same moment as DateTime text; every system timestamp of this mutation
@@ -44,9 +69,48 @@ class View:
         self._group = group
         self._local: dict[str, Document | None] | None = None
         self._local_records: dict[tuple[str, str], Json | None] | None = None
+        self._permit = permit
+        self._who = who
+        # While something is tried on what the caller may know: the entities as the trial has left them.
+        self._trial: dict[str, Document | None] | None = None
+
+    def attempt(self, act: Callable[[], T]) -> T:
+        """Do something as a whole: it is done and covered by the grants of the caller, or nothing of it is kept.
+
+        For a caller with limits it is first tried on what he may know of. So whatever is wrong is said as if there
+        was nothing else; and if only the rest stands in the way, no more than that is said.
+
+        Raises: Denied: the grants do not cover it. What `act` raises.
+        """
+        if self._permit is None or self._trial is not None:
+            return act()
+        self._trial = {}
+        try:
+            result = act()
+        finally:
+            self._trial = None
+        writes = self.writes
+        entities, hidden, dropped = len(writes.entities), len(writes.history_hidden), len(writes.history_dropped)
+        local = None if self._local is None else dict(self._local)
+        try:
+            act()
+        except HubError:
+            del writes.entities[entities:], writes.history_hidden[hidden:], writes.history_dropped[dropped:]
+            self._local = local
+            raise Denied(IN_THE_WAY) from None
+        return result
 
     def entity(self, id: str) -> Document | None:
         """Return the document as left by the mutations before; `id` must be among the declared keys."""
+        if self._trial is not None:
+            if id in self._trial:
+                return self._trial[id]
+            assert self._permit is not None
+            document = self._stands(id)
+            return None if document is None else self._permit.known.visible(document)
+        return self._stands(id)
+
+    def _stands(self, id: str) -> Document | None:
         if self._local is not None:
             document = self._local.get(id, _ABSENT)
             if document is not _ABSENT:
@@ -65,10 +129,13 @@ class View:
         """Take away the current state; the history stays and gets the given rows."""
         self._write(before["id"], before, None, changes)
 
-    def log(self, entity: str, changes: Sequence[Change]) -> None:
-        """Append rows to the log (history) without touching the current state."""
+    def log(self, entity: str, changes: Sequence[Change], *, types: Sequence[str] = ()) -> None:
+        """Append rows to the log (history) without touching the current state.
+
+        `types` are those of an entity of which only history is left.
+        """
         document = self.entity(entity)
-        self._write(entity, document, document, changes)
+        self._write(entity, document, document, changes, types)
 
     def record(self, kind: str, id: str) -> Json | None:
         """Return a record; (kind, id) must be among the declared records."""
@@ -83,21 +150,41 @@ class View:
         self._write_record(kind, id, None, logged=logged)
 
     def hide_history(self, sequence: int) -> None:
-        """Take one history row out of sight (it stays in the log)."""
-        self.writes.history_hidden.append(sequence)
+        """Take one history row out of sight (it stays in the log). A row logged with it says of which attribute."""
+        if self._trial is None:
+            self.writes.history_hidden.append(sequence)
 
-    def drop_history(self, entity: str) -> None:
-        """Take all history of an entity out of sight."""
-        self.writes.history_dropped.append((self.tenant, entity))
+    def drop_history(self, entity: str, *, types: Sequence[str] = ()) -> None:
+        """Take all history of an entity out of sight; `types` as for `log`."""
+        if self._permit is not None:
+            vague = self._trial is not None
+            reason = self._permit.refusal_of_history(self.entity(entity), types, vague=vague)
+            if reason is not None:
+                raise Denied(reason)
+        if self._trial is None:
+            self.writes.history_dropped.append((self.tenant, entity))
 
     def bookmark(self, reader: str, sequence: int) -> None:
         self.writes.bookmarks[reader] = sequence
 
     def _write(
-        self, id: str, before: Document | None, after: Document | None, changes: Sequence[Change] | None
+        self,
+        id: str,
+        before: Document | None,
+        after: Document | None,
+        changes: Sequence[Change] | None,
+        types: Sequence[str] = (),
     ) -> None:
+        if self._permit is not None:
+            vague = self._trial is not None
+            reason = self._permit.refusal(before, after, changes or (), now_us=self.now_us, types=types, vague=vague)
+            if reason is not None:
+                raise Denied(reason)
+        if self._trial is not None:
+            self._trial[id] = after
+            return
         rows = None if changes is None else tuple(changes)
-        self.writes.entities.append(EntityWrite(self.tenant, id, before, after, self.now_us, rows))
+        self.writes.entities.append(EntityWrite(self.tenant, id, before, after, self.now_us, rows, self._who))
         if self._local is None:
             self._local = {}
         self._local[id] = after
@@ -119,7 +206,10 @@ class View:
 
 
 class _Mutation:
-    __slots__ = ("create_tenant", "decide", "error", "future", "keys", "records", "result", "tenant")
+    __slots__ = (
+        *("create_tenant", "decide", "error", "future", "itemised", "keys", "permit", "records", "result", "tenant"),
+        "who",
+    )
 
     def __init__(
         self, tenant: str, keys: Sequence[str], records: Sequence[tuple[str, str]], decide: Callable[[View], Any]
@@ -129,6 +219,9 @@ class _Mutation:
         self.records = records
         self.decide = decide
         self.create_tenant = False
+        self.itemised = False
+        self.permit: WritingPermit | None = None
+        self.who: str | None = None
         self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.result: Any = None
         self.error: BaseException | None = None
@@ -162,17 +255,20 @@ class Writer:
         self.tail = tail or Tail(store)
         self.tail.on_tenants(self._tenants_changed)
         self.tail.on_entities(self._forget)
+        self.permits = Permits()
         self._queue: list[_Mutation] = []
         self._wake = asyncio.Event()
         self._pump: asyncio.Task[None] | None = None
         self._closing = False
         self._listeners: list[Listener] = []
+        self._watchers: list[Watcher] = []
         self._tenants: set[str] = set()
         self._young: dict[tuple[str, str], Document] = {}
         self._old: dict[tuple[str, str], Document] = {}
 
     async def start(self) -> None:
         await self.tail.start()
+        await self.permits.start(self._store, self.tail)
         self._tenants = set(await self._store.tenants())
         self._pump = asyncio.create_task(self._run(), name="writer")
 
@@ -186,6 +282,15 @@ class Writer:
     def subscribe(self, listener: Listener) -> None:
         """Call the listener (quickly, on the loop) with the commits of each group, after it is durable."""
         self._listeners.append(listener)
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell the watcher of each group that is on disk: its mutations, and its nanoseconds from begin to commit."""
+        self._watchers.append(watcher)
+
+    @property
+    def waiting(self) -> int:
+        """How many mutations wait for their group."""
+        return len(self._queue)
 
     @property
     def sequence_last(self) -> int:
@@ -206,6 +311,7 @@ class Writer:
         *,
         records: Sequence[tuple[str, str]] = (),
         create_tenant: bool = False,
+        itemised: bool = False,
     ) -> T:
         """Run `decide` (pure, quick, synchronous) on the current state; return its result once it is on disk.
 
@@ -215,20 +321,27 @@ class Writer:
             decide: records its writes in the view, or raises an error of the tree, and then nothing is written.
             records: (kind, id) of all records that decide may look at.
             create_tenant: make the tenant when it is not there.
+            itemised: decide goes through `View.attempt` with each of the things it does, so that what is denied of one
+                of them leaves the others alone.
 
         Raises:
+            Denied: the grants of the caller do not cover it.
             TenantNotFound: the tenant does not exist and create_tenant is False.
             LimitExceeded: too many mutations wait already.
             StoreFailed: the store could not write; nothing of this mutation is kept.
         """
         if self._closing:
             raise StoreFailed("The hub is stopping; send the request again later", retry_after_s=5)
+        # Who writes is known now; when the group is decided, the task is the writer's own.
+        permit = self.permits.writing(tenant) if keys else None
         if tenant not in self._tenants and not create_tenant:
             raise TenantNotFound(f"There is no tenant {tenant!r}; a creating operation makes one")
         if len(self._queue) >= WRITE_QUEUE_MUTATIONS_MAX:
             raise LimitExceeded(f"More than {WRITE_QUEUE_MUTATIONS_MAX} writes wait; send the request again later")
         mutation = _Mutation(tenant, keys, records, decide)
-        mutation.create_tenant = create_tenant
+        mutation.create_tenant, mutation.itemised, mutation.permit = create_tenant, itemised, permit
+        who = caller()
+        mutation.who = None if is_free(who) else who.id
         self._queue.append(mutation)
         self._wake.set()
         return cast("T", await mutation.future)
@@ -242,30 +355,53 @@ class Writer:
                 await self._wake.wait()
             # One turn of the loop lets every request that has already arrived join this group.
             await asyncio.sleep(0)
-            group, self._queue = self._queue[:WRITE_GROUP_MUTATIONS_MAX], self._queue[WRITE_GROUP_MUTATIONS_MAX:]
-            if group:
-                await self._write_group(group)
+            await self._write_next()
 
-    async def _write_group(self, mutations: list[_Mutation]) -> None:
+    async def _write_next(self) -> None:
+        """Write everything that waits when the store's turn has come."""
         try:
-            await self._attempt(mutations)
+            transaction = await self._store.begin()
         except Exception as error:  # noqa: BLE001 - whatever the store raises is told to the callers
-            if len(mutations) == 1:
-                self._refuse(mutations[0], error)
+            self._refuse(self._take(), error)
+            return
+        mutations = self._take()
+        try:
+            await self._attempt(transaction, mutations)
+        except Exception as error:  # noqa: BLE001
+            if len(mutations) == 1 or (isinstance(error, StoreFailed) and error.retry_after_s is not None):
+                self._refuse(mutations, error)
                 return
             # One mutation's data must not fail its neighbours: each is tried alone.
             for mutation in mutations:
                 if not mutation.future.done():
-                    await self._write_group([mutation])
+                    await self._write_alone(mutation)
 
-    def _refuse(self, mutation: _Mutation, error: Exception) -> None:
-        log.error("a write failed in the store: %s", type(error).__name__, exc_info=error)
-        if not mutation.future.done():
-            failure = error if isinstance(error, HubError) else StoreFailed(f"The store could not write: {error}")
-            mutation.future.set_exception(failure)
+    async def _write_alone(self, mutation: _Mutation) -> None:
+        try:
+            await self._attempt(await self._store.begin(), [mutation])
+        except Exception as error:  # noqa: BLE001
+            self._refuse([mutation], error)
 
-    async def _attempt(self, mutations: list[_Mutation]) -> None:
-        transaction = await self._store.begin()
+    def _take(self) -> list[_Mutation]:
+        """Take from the queue what one transaction may hold."""
+        taken = entities = 0
+        for mutation in self._queue[:WRITE_GROUP_MUTATIONS_MAX]:
+            entities += len(mutation.keys)
+            if taken and entities > WRITE_GROUP_ENTITIES_MAX:
+                break
+            taken += 1
+        group, self._queue = self._queue[:taken], self._queue[taken:]
+        return group
+
+    def _refuse(self, mutations: list[_Mutation], error: Exception) -> None:
+        log.error("%s writes failed in the store: %s", len(mutations), type(error).__name__)
+        failure = error if isinstance(error, HubError) else StoreFailed(f"The store could not write: {error}")
+        for mutation in mutations:
+            if not mutation.future.done():
+                mutation.future.set_exception(failure)
+
+    async def _attempt(self, transaction: Transaction, mutations: list[_Mutation]) -> None:
+        began_ns = perf_counter_ns()
         # Until what is written here has been told, nothing that follows the log may pass it.
         async with self.tail.lock:
             try:
@@ -283,6 +419,8 @@ class Writer:
                     await transaction.rollback()
                 raise
             self._publish(group.writes, first, transaction.seen)
+        for watcher in self._watchers:
+            watcher(len(mutations), perf_counter_ns() - began_ns)
         for mutation in mutations:
             if mutation.future.done():  # the caller has gone away
                 continue
@@ -320,9 +458,12 @@ class Writer:
             if mutation.future.done():
                 mutation.error = asyncio.CancelledError()
                 continue
-            view = View(group, mutation.tenant, now_us, now)
+            view = View(group, mutation.tenant, now_us, now, mutation.permit, mutation.who)
             try:
-                mutation.result = mutation.decide(view)
+                if mutation.permit is None or mutation.itemised:
+                    mutation.result = mutation.decide(view)
+                else:
+                    mutation.result = view.attempt(partial(mutation.decide, view))
             except HubError as error:
                 mutation.error = error
                 continue

@@ -107,7 +107,7 @@ class Demo:
                 await self._player.tick()
             except HubError as error:
                 # A full disk or a busy hub passes; the next step tries what is due then.
-                _LOG.warning("a step could not be written: %s", error.detail)
+                _LOG.warning("a step could not be written: %s", type(error).__name__)
             await asyncio.sleep(TICK_S)
 
     async def close(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from madang.model.change import Change, Operation
-from madang.model.entity import NGSI_LD_NULL, Document, instances_of, one_or_list
+from madang.model.entity import NGSI_LD_NULL, Document, Instance, instances_of, one_or_list
 
 _WRITTEN: Final = frozenset({Operation.ATTRIBUTE_CREATED, Operation.ATTRIBUTE_UPDATED})
 _ATTRIBUTES: Final = _WRITTEN | {Operation.ATTRIBUTE_DELETED}
@@ -47,6 +47,13 @@ def state_after(document: Document | None, changes: Sequence[Change], time: str)
     return state or None
 
 
+def with_instance(document: Document, name: str, dataset: str | None, instance: Instance | None) -> Document:
+    """Return the document with another attribute instance in place of that of the dataset; None: without one."""
+    changed = {**document}
+    _put(changed, name, dataset, instance)
+    return changed
+
+
 def _set_scope(state: Document, scope: object) -> None:
     state.pop("scope", None)
     if scope not in (None, [], NGSI_LD_NULL):
@@ -54,11 +61,15 @@ def _set_scope(state: Document, scope: object) -> None:
 
 
 def _set_instance(state: Document, change: Change) -> None:
-    name = change.attribute or ""
-    instances = [one for one in instances_of(state, name) if one.get("datasetId") != change.dataset]
-    if change.operation in _WRITTEN and change.value is not None:
+    is_written = change.operation in _WRITTEN
+    _put(state, change.attribute or "", change.dataset, change.value if is_written else None)
+
+
+def _put(state: Document, name: str, dataset: str | None, instance: Instance | None) -> None:
+    instances = [one for one in instances_of(state, name) if one.get("datasetId") != dataset]
+    if instance is not None:
         # The default instance, which has no datasetId, comes first.
-        instances.insert(0 if change.dataset is None else len(instances), change.value)
+        instances.insert(0 if dataset is None else len(instances), instance)
     if instances:
         state[name] = one_or_list(instances)
     else:

@@ -81,7 +81,10 @@ def routes(core: Core) -> list[Route]:
 
 
 class ConsumptionFace:
-    """HTTP manners around `core.consumption`, with answers and readings of requests kept ready."""
+    """HTTP manners around `core.consumption`, with answers and readings of requests kept ready.
+
+    Answers and entity bytes are kept of, and for, callers who see everything in the tenant; the others go without.
+    """
 
     def __init__(self, core: Core) -> None:
         self._core = core
@@ -92,14 +95,18 @@ class ConsumptionFace:
             url = linked_context(link)
             return None if url is None else core.contexts.known(tenant, url)
 
-        self._rendered = Rendered(core.writer, exclusive=core.store.capabilities.exclusive, context_of=context_of)
+        self._rendered = Rendered(
+            core.writer, exclusive=core.store.capabilities.exclusive, tail=core.writer.tail, context_of=context_of
+        )
+        core.caches["answers"] = self._rendered.counts
 
     # ---------------------------------------------------------------- operations
 
     async def retrieve(self, request: Request) -> Response:
         """Retrieve Entity (5.7.1)."""
+        shared = self._consumption.sees_all(request.header("ngsild-tenant") or "")
         key = self._rendered.key(request)
-        kept = self._rendered.answer(key)
+        kept = self._rendered.answer(key) if shared else None
         if kept is not None:
             return kept
         tenant = tenant_of(request)
@@ -114,29 +121,30 @@ class ConsumptionFace:
             self._rendered.drop(tenant, id)
             raise
         location = request.header(MAP_HEADER)
-        headers = self._map_of_one(tenant, id, plan, location)
+        headers = await self._map_of_one(tenant, id, plan, location)
         if plan.parsed.join is not None:
             return await self._retrieve_linked(tenant, document, plan, headers)
-        body = entity.variants.get(plan.form.variant) or plan.form.entity(document)
+        body = (entity.variants.get(plan.form.variant) if shared else None) or plan.form.entity(document)
         if body == EMPTY:
             raise NotFound(f"The entity {id} has none of the members asked for")
         response = plan.form.one(body, headers)
-        if not headers and expires_us(document) is None:
+        if shared and not headers and expires_us(document) is None:
             self._rendered.put(entity, plan.form.variant, body)
             self._rendered.keep(key, response, entity)
         return response
 
     async def query(self, request: Request) -> Response:
         """Query Entities (5.7.2) by GET."""
+        shared = self._consumption.sees_all(request.header("ngsild-tenant") or "")
         key = self._rendered.key(request)
-        kept = self._rendered.answer(key)
+        kept = self._rendered.answer(key) if shared else None
         if kept is not None:
             return kept
         tenant = tenant_of(request)
         plan = await self._plan(request, tenant, _QUERY_PARAMETERS)
         stamp = self._rendered.stamp(tenant, plan.types)
         response, keepable = await self._answer(request, tenant, plan)
-        if keepable:
+        if shared and keepable:
             self._rendered.keep(key, response, stamp)
         return response
 
@@ -207,6 +215,10 @@ class ConsumptionFace:
     async def _page(self, tenant: str, plan: _Plan) -> tuple[list[bytes], int | None, bool, bool]:
         """Return a page as entity bytes, most of them ready; and whether nothing on it expires."""
         form, rendered, variant = plan.form, self._rendered, plan.form.variant
+        if not self._consumption.sees_all(tenant):
+            # What is kept ready was made for those who see everything.
+            documents_seen, total, more = await self._consumption.find(tenant, plan.query)
+            return _visible([form.entity(document) for document in documents_seen]), total, more, False
         found = await self._consumption.find_ids(tenant, plan.query)
         entities = [rendered.entity(tenant, id) for id in found.ids]
         missing = [id for id, entity in zip(found.ids, entities, strict=True) if variant not in entity.variants]
@@ -257,20 +269,20 @@ class ConsumptionFace:
     async def _mapped(self, tenant: str, plan: _Plan, location: str | None) -> tuple[int, str, Found]:
         """Return the page of an entity map, with its location; 201 when the map had to be made (clause 5.7.2.4)."""
         maps, status = self._core.entity_maps, 200
-        entity_map = None if location is None else maps.find(tenant, map_id(location))
+        entity_map = None if location is None else await maps.find(tenant, map_id(location))
         if entity_map is None or location is None:
             entity_map = await maps.create(tenant, plan.parsed.query, lifetime_s=plan.map_lifetime_s)
             status, location = 201, map_location(entity_map.id)
         return status, location, await maps.page(tenant, entity_map, plan.query)
 
-    def _map_of_one(self, tenant: str, id: str, plan: _Plan, location: str | None) -> list[Header]:
+    async def _map_of_one(self, tenant: str, id: str, plan: _Plan, location: str | None) -> list[Header]:
         """Return the header that says where the entity map of a retrieval is (clause 5.7.1.4)."""
         if location is None and not plan.map_wanted:
             return []
         maps = self._core.entity_maps
-        if location is not None and maps.find(tenant, map_id(location)) is not None:
+        if location is not None and await maps.find(tenant, map_id(location)) is not None:
             return [(MAP_HEADER, location)]
-        made = maps.keep(tenant, [id], lifetime_s=plan.map_lifetime_s)
+        made = await maps.keep(tenant, [id], lifetime_s=plan.map_lifetime_s)
         return [(MAP_HEADER, map_location(made.id))]
 
 

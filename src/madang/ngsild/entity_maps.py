@@ -30,7 +30,7 @@ from madang.ngsild.representations import REPRESENTATION_PARAMETERS, representat
 from madang.wire.http import Request, Response, Route
 
 if TYPE_CHECKING:
-    from madang.core.entity_maps import EntityMap
+    from madang.core.entity_map import EntityMap
     from madang.core.hub import Core
     from madang.model.jsonld.context import Context
 
@@ -115,27 +115,27 @@ class EntityMapsFace:
         Parameters.read(request, ())
         tenant, id = tenant_of(request), _target(request)
         context = await link_context(request, self._core, tenant)
-        return answer(200, self._maps.retrieve(tenant, id).as_json(), context=context, media=media)
+        return answer(200, (await self._maps.retrieve(tenant, id)).as_json(), context=context, media=media)
 
     async def update(self, request: Request) -> Response:
         """Update EntityMap (5.14.2): only its expiry can be changed, other members are ignored."""
         Parameters.read(request, ())
         tenant, id = tenant_of(request), _target(request)
         data, _ = await read_body(request, self._core, tenant, patch=True)
-        self._maps.retrieve(tenant, id)
+        await self._maps.retrieve(tenant, id)
         if not isinstance(data, dict):
             raise BadRequestData("The body has to be an object with the members of an EntityMap", where="")
         if data.get("type", "EntityMap") != "EntityMap" or data.get("id", id) != id:
             raise BadRequestData("The type has to be EntityMap and the id that of the path", where="/type")
         expires = data.get("expiresAt")
         moment = None if expires is None else parse_date_time(expires, where="/expiresAt")
-        self._maps.update(tenant, id, expires_us=moment)
+        await self._maps.update(tenant, id, expires_us=moment)
         return no_content()
 
     async def delete(self, request: Request) -> Response:
         """Delete EntityMap (5.14.3)."""
         Parameters.read(request, ())
-        self._maps.delete(tenant_of(request), _target(request))
+        await self._maps.delete(tenant_of(request), _target(request))
         return no_content()
 
 

@@ -28,6 +28,7 @@ from madang.ngsild.media import GEO_JSON, JSON, LD_JSON, MERGE_PATCH_JSON, conte
 from madang.ngsild.parameters import PAGE_PARAMETERS, Page, Parameters, read_page
 from madang.ngsild.representations import REPRESENTATION_PARAMETERS, read_format, read_options, representation
 from madang.wire.http import Request, Response
+from madang.wire.links import CONTEXT_RELATION, linked_context
 from madang.wire.problems import Refusal, problem_details
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ __all__ = [
     "count_header",
     "created",
     "link_context",
+    "linked_context",
     "negotiate",
     "no_content",
     "page_links",
@@ -70,7 +72,6 @@ __all__ = [
 ]
 
 API_ROOT: Final = "/ngsi-ld/v1"
-CONTEXT_RELATION: Final = "http://www.w3.org/ns/json-ld#context"
 TENANT_CHARACTERS_MAX: Final = 256
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"{}[]"))
 _FLAT_ROUNDS: Final = JSON_DEPTH_MAX // 2  # a round takes away at most two levels
@@ -173,26 +174,6 @@ def prefers_plain_json(request: Request) -> bool:
     """Tell whether the client wants the @context of a GeoJSON answer in the Link header (clause 6.3.6)."""
     prefer = request.header("prefer")
     return prefer is not None and any(part.strip() == "body=json" for part in prefer.replace(";", ",").split(","))
-
-
-@lru_cache(maxsize=1024)
-def linked_context(link: str) -> str | None:
-    """Return the URL of the @context in a Link header (JSON-LD 1.1 clause 6.2); None when it links something else.
-
-    Raises: BadRequestData: it links more than one @context. InvalidRequest: it is not ASCII (RFC 8288).
-    """
-    if not link.isascii():
-        raise InvalidRequest("The Link header is not ASCII; percent-encode what is in its URLs", where="Link")
-    urls = []
-    for value in link.split("<")[1:]:
-        url, _, rest = value.partition(">")
-        for parameter in rest.split(";"):
-            name, _, text = parameter.partition("=")
-            if name.strip().lower() == "rel" and CONTEXT_RELATION in text.strip(' ,"').split():
-                urls.append(url.strip())
-    if len(urls) > 1:
-        raise BadRequestData("The Link header names more than one @context; allowed is one", where="Link")
-    return urls[0] if urls else None
 
 
 def _refuse_context(data: Json) -> None:

@@ -153,7 +153,7 @@ class _Face:
             await self._core.provision.purge(tenant, query, keep=keep, drop=drop)
             return no_content()
         # Without the map more would be deleted than was meant, so it has to be there.
-        ids = list(self._core.entity_maps.retrieve(tenant, map_id(location)).ids)
+        ids = list((await self._core.entity_maps.retrieve(tenant, map_id(location))).ids)
         await self._core.provision.purge(tenant, query, among=ids, keep=keep, drop=drop)
         return no_content([(MAP_HEADER, location)])
 

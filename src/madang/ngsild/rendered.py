@@ -4,7 +4,8 @@
 Two things are kept. *Entity bytes*: one entity in one representation, from which lists are joined. *Answers*: what the
 very same request (path, parameters, headers) got before; it is found without reading the request any further.
 Nothing is kept of an entity that expires, and nothing that is an error. A commit reaches this cache before its writer
-gets an answer, so no read that starts after an acknowledged write can see what was before it.
+gets an answer, so no read that starts after an acknowledged write can see what was before it; what other workers commit
+reaches it before the next request is handled (`madang.core.tail`).
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from madang.base.limits import RENDERED_CACHE_BYTES_MAX
+from madang.core.caches import CacheCounts
 from madang.model.entity import types_of
 from madang.wire.http import Request, Response
 
 if TYPE_CHECKING:
+    from madang.core.tail import Tail
     from madang.model.change import EntityCommit
 
 AnswerKey: TypeAlias = tuple[str | None, ...]
@@ -25,6 +28,8 @@ AnswerKey: TypeAlias = tuple[str | None, ...]
 # What an entry costs beside its bytes: keys, dictionary slots, objects.
 _ENTRY_BYTES: Final = 400
 _COUNTERS_MAX: Final = 10_000
+# The counter of commits of other workers, of which the types are not known. No type has this name.
+_ELSEWHERE: Final = ""
 # Where they stand in an AnswerKey.
 _TENANT: Final = 2
 _LINK: Final = 4
@@ -78,7 +83,8 @@ class Rendered:
     """The cache of the consumption face; one per process.
 
     Args:
-        exclusive: whether all writes pass through this process's writer; when not, nothing is kept.
+        exclusive: whether all writes pass through this process's writer.
+        tail: tells what others wrote; without it and not exclusive nothing is kept.
         context_of: gives the context that a Link header means to a tenant, when it is at hand; an answer is kept only
             as long as that stays the same object.
     """
@@ -88,19 +94,23 @@ class Rendered:
         writer: Commits,
         *,
         exclusive: bool,
+        tail: Tail | None = None,
         context_of: Callable[[str, str], object | None] | None = None,
         bytes_max: int = RENDERED_CACHE_BYTES_MAX,
     ) -> None:
+        self.counts = CacheCounts(lambda: self._entity_bytes + self._answer_bytes)
         self._entities: dict[tuple[str, str], Kept] = {}
         self._answers: dict[AnswerKey, _Answer] = {}
         self._counters: dict[tuple[str, str | None], Counter] = {}
         self._context_of = context_of
-        self._exclusive = exclusive
+        self._keeps = exclusive or tail is not None
         self._bytes_max = bytes_max
         self._entity_bytes = 0
         self._answer_bytes = 0
-        if exclusive:
+        if self._keeps:
             writer.subscribe(self._committed)
+            if tail is not None:
+                tail.on_entities(self._written_elsewhere)
 
     # ---------------------------------------------------------------- whole answers
 
@@ -122,20 +132,23 @@ class Rendered:
         """Return the kept answer to a request with that key, if it still holds."""
         kept = self._answers.get(key)
         if kept is None:
+            self.counts.misses += 1
             return None
         depends = kept.depends
         holds = depends.valid if depends.__class__ is Kept else depends.holds()  # type: ignore[union-attr]
         if holds and (kept.context is None or self._context(key) is kept.context):
             response = kept.response
+            self.counts.hits += 1
             # A copy, as an answer may be given more headers on its way out.
             return Response(response.status, response.body, response.headers)
         self._forget(key)
+        self.counts.misses += 1
         return None
 
     def keep(self, key: AnswerKey, response: Response, depends: Kept | Stamp) -> None:
         """Keep the answer to a request, for as long as what it depends on is not touched by a commit."""
         weight = len(response.body) + 2 * _ENTRY_BYTES
-        if not self._exclusive or response.status != 200 or not _holds(depends) or weight > self._bytes_max // 16:
+        if not self._keeps or response.status != 200 or not _holds(depends) or weight > self._bytes_max // 16:
             return
         context = self._context(key)
         if context is None and key[_LINK] is not None:
@@ -150,10 +163,9 @@ class Rendered:
     def stamp(self, tenant: str, type_names: Iterable[str] = ()) -> Stamp:
         """Return the present state of what an answer about these types depends on; without types, the whole tenant."""
         if len(self._counters) > _COUNTERS_MAX:
-            for counter in self._counters.values():
-                counter.commits += 1
-            self._counters.clear()
-        names: Iterable[str | None] = tuple(type_names) or (None,)
+            self._break_stamps()
+        # A commit of another worker may be about any type: it breaks all stamps of its tenant.
+        names: Iterable[str | None] = (*(tuple(type_names) or (None,)), _ELSEWHERE)
         counters = tuple(self._counters.setdefault((tenant, name), Counter()) for name in names)
         return Stamp(counters, tuple(counter.commits for counter in counters))
 
@@ -163,8 +175,8 @@ class Rendered:
         """Return what is kept of one entity; take it **before** reading the entity, then fill it with `put`."""
         kept = self._entities.get((tenant, id))
         if kept is None:
-            kept = Kept(valid=self._exclusive)
-            if self._exclusive:
+            kept = Kept(valid=self._keeps)
+            if self._keeps:
                 self._entities[tenant, id] = kept
                 self._entity_bytes += kept.weight_bytes
                 self._shrink()
@@ -189,6 +201,7 @@ class Rendered:
 
     def clear(self) -> None:
         """Forget everything."""
+        self._break_stamps()
         for kept in self._entities.values():
             kept.valid = False
         self._entities.clear()
@@ -208,6 +221,23 @@ class Rendered:
     def _context(self, key: AnswerKey) -> object:
         link = key[_LINK]
         return None if link is None or self._context_of is None else self._context_of(key[_TENANT] or "", link)
+
+    def _break_stamps(self) -> None:
+        for counter in self._counters.values():
+            counter.commits += 1
+        self._counters.clear()
+
+    def _written_elsewhere(self, entities: Sequence[tuple[str, str]] | None) -> None:
+        """Forget what others wrote (None: everything)."""
+        if entities is None:
+            self.clear()
+            return
+        for tenant, id in entities:
+            self.drop(tenant, id)
+        for tenant in {tenant for tenant, _ in entities}:
+            counter = self._counters.get((tenant, _ELSEWHERE))
+            if counter is not None:
+                counter.commits += 1
 
     def _committed(self, commits: Sequence[EntityCommit]) -> None:
         entities, counters = self._entities, self._counters

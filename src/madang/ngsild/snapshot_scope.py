@@ -41,6 +41,7 @@ class _Scoped:
         self.path: str = request.path
         self.query_string: str = request.query_string
         self.parameters: Mapping[str, str] = request.parameters
+        self.address = request.address
 
     def header(self, name: str) -> str | None:
         return self._tenant if name == "ngsild-tenant" else self._request.header(name)

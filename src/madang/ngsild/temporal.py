@@ -35,7 +35,7 @@ from madang.ngsild.representations import SYS_ATTRS, read_options
 from madang.wire.http import Request, Response, Route
 
 if TYPE_CHECKING:
-    from madang.core.entity_maps import EntityMap
+    from madang.core.entity_map import EntityMap
     from madang.core.history import History
     from madang.core.hub import Core
     from madang.model.entity import Json
@@ -116,7 +116,7 @@ class TemporalFace:
         shown, headers, status = await self._shown(tenant, [id], wish, {})
         if not shown:
             raise NotFound(f"There is no temporal evolution of {id} with what is asked for")
-        headers += self._map_header(tenant, id, mapped)
+        headers += await self._map_header(tenant, id, mapped)
         return answer(status, shown[0], context=context, media=media, headers=headers)
 
     async def query(self, request: Request) -> Response:
@@ -188,7 +188,7 @@ class TemporalFace:
         status, headers = 200, []
         if mapped.wanted or mapped.location is not None:
             location = mapped.location
-            entity_map = None if location is None else self._core.entity_maps.find(tenant, map_id(location))
+            entity_map = None if location is None else await self._core.entity_maps.find(tenant, map_id(location))
             if entity_map is None:
                 entity_map = await self._make_map(tenant, question, mapped.lifetime_s)
                 location, status = map_location(entity_map.id), 201
@@ -225,15 +225,15 @@ class TemporalFace:
 
     async def _make_map(self, tenant: str, question: HistoryQuestion, lifetime_s: float | None) -> EntityMap:
         found = await self._history.find(tenant, replace(question, limit=ENTITY_MAP_ENTITIES_MAX + 1))
-        return self._core.entity_maps.keep(tenant, found.ids, lifetime_s=lifetime_s)
+        return await self._core.entity_maps.keep(tenant, found.ids, lifetime_s=lifetime_s)
 
-    def _map_header(self, tenant: str, id: str, mapped: _MapWish) -> list[Header]:
+    async def _map_header(self, tenant: str, id: str, mapped: _MapWish) -> list[Header]:
         if mapped.location is None and not mapped.wanted:
             return []
         maps = self._core.entity_maps
-        if mapped.location is not None and maps.find(tenant, map_id(mapped.location)) is not None:
+        if mapped.location is not None and await maps.find(tenant, map_id(mapped.location)) is not None:
             return [(MAP_HEADER, mapped.location)]
-        return [(MAP_HEADER, map_location(maps.keep(tenant, [id], lifetime_s=mapped.lifetime_s).id))]
+        return [(MAP_HEADER, map_location((await maps.keep(tenant, [id], lifetime_s=mapped.lifetime_s)).id))]
 
 
 def _map_wish(request: Request, parameters: Parameters) -> _MapWish:

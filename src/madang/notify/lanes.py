@@ -27,7 +27,9 @@ from madang.base.limits import (
     NOTIFICATION_TIMEOUT_S,
     NOTIFICATION_TIMEOUT_S_MAX,
 )
+from madang.base.logs import mark
 from madang.base.times import format_date_time
+from madang.model.permit import ALL, Permit
 from madang.model.subscription import Subscription
 from madang.notify.http import HttpSender, Target
 from madang.notify.messages import Form
@@ -69,6 +71,15 @@ class Endpoint:
 
 
 @dataclass(slots=True)
+class Told:
+    """What became of notifications since the process began."""
+
+    delivered: int = 0
+    failed: int = 0  # attempts, of which some are repeated
+    given_up: int = 0  # changes that no notification will tell of
+
+
+@dataclass(slots=True)
 class Post:
     """The senders and the receivers that all lanes share."""
 
@@ -77,6 +88,7 @@ class Post:
     clock: Clock
     subscriptions: Subscriptions
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
+    told: Told = field(default_factory=Told)
 
     def endpoint(self, uri: str) -> Endpoint:
         known = self.endpoints.get(uri)
@@ -93,6 +105,7 @@ class Lane:
     def __init__(self, post: Post, entry: Entry, plan: Plan) -> None:
         self.entry = entry
         self.plan = plan
+        self.told_as: Permit = ALL  # what of the entities the waiting parcels may tell
         self._post = post
         self._endpoint = Endpoint()
         self._throttled = False
@@ -205,6 +218,13 @@ class Lane:
         self._released = {}
         self._settle(self._under_way)
         self._under_way = []
+        self._drop_waiting()
+
+    def tell_as(self, permit: Permit) -> None:
+        """Go on with what the owner may be told now; what waits was made for what he was allowed before."""
+        self.told_as = permit
+        self._held.clear()
+        self._released = {}
         self._drop_waiting()
 
     async def stop(self) -> None:
@@ -344,7 +364,7 @@ class Lane:
             await self._deliver(batch)
         except Exception:
             # A mistake of ours in one notification must not stop all that come after it.
-            log.exception("a notification of %s could not be made", self.subscription.id)
+            log.exception("a notification of subscription %s could not be made", self._mark)
 
     async def _deliver(self, batch: Sequence[Parcel]) -> None:
         """Send one notification, again after a failure that may pass, and count what became of it."""
@@ -352,11 +372,14 @@ class Lane:
         uri = form.subscription.notification.endpoint.uri
         endpoint = self._post.endpoint(uri)
         counters = self.entry.counters
+        told_as, subscriptions = self.told_as, self._post.subscriptions
         body: bytes | None = None
         delay_s = NOTIFICATION_RETRY_FIRST_S
         for attempt in range(1, NOTIFICATION_ATTEMPTS_MAX + 1):
             now_us = self._now_us()
             if not self.subscription.is_active(now_us) or endpoint.quiet_until_us > now_us:
+                return
+            if subscriptions.permit(*self.subscription.key) is not told_as:
                 return
             if body is None:
                 counters.times_sent += 1
@@ -384,9 +407,10 @@ class Lane:
             (lost if form.subscription.notification.endpoint.uri == uri else left).append(parcel)
         if lost:
             log.warning(
-                "%d changes for subscription %s are given up: %s has not answered for too long",
-                *(len(lost), self.subscription.id, _shown(uri)),
+                "%d changes for subscription %s are given up: its receiver has not answered for too long",
+                *(len(lost), self._mark),
             )
+            self._post.told.given_up += len(lost)
             self.entry.counters.times_failed += 1
             self._settle(lost)
             self._waiting = left
@@ -399,18 +423,21 @@ class Lane:
         try:
             status = await self._send(form, body)
         except (Upstream, InvalidInput) as error:
-            reason, retry = error.detail, isinstance(error, Upstream)
+            # The text of the error may quote the address, which may name somebody.
+            reason, retry = type(error).__name__, isinstance(error, Upstream)
         else:
             if 200 <= status < 300:
                 endpoint.failing = False
                 self.entry.counters.failed = False
                 self.entry.counters.last_success_us = self._now_us()
                 self._touched()
+                self._post.told.delivered += 1
                 return False
             reason, retry = f"it answered {status}", status in _RETRIED
+        self._post.told.failed += 1
         if first:
             self.entry.counters.times_failed += 1
-            log.info("a notification of %s to %s failed: %s", self.subscription.id, _shown(params.uri), reason)
+            log.info("a notification of subscription %s failed: %s", self._mark, reason)
         self.entry.counters.failed = True
         self.entry.counters.last_failure_us = now_us = self._now_us()
         self._touched()
@@ -431,6 +458,15 @@ class Lane:
 
     # ---- small things
 
+    @property
+    def waiting(self) -> int:
+        """How many changes wait for delivery, those under way and those that are throttled included."""
+        return len(self._waiting) + len(self._under_way) + len(self._held)
+
+    @property
+    def _mark(self) -> str:
+        return mark(self.subscription.tenant, self.subscription.id)
+
     def _now_us(self) -> int:
         return self._post.clock.now_us()
 
@@ -444,12 +480,12 @@ class Lane:
         counters.failed = True
         counters.last_failure_us = self._now_us()
         self._touched()
+        self._post.told.given_up += 1
         if not self._overflown:
             self._overflown = True
             log.warning(
                 "subscription %s: more than %d changes wait; changes are lost until its receiver keeps up",
-                self.subscription.id,
-                NOTIFICATION_QUEUE_ENTITIES_MAX,
+                *(self._mark, NOTIFICATION_QUEUE_ENTITIES_MAX),
             )
 
     def _drop_waiting(self) -> None:
@@ -459,9 +495,3 @@ class Lane:
 
 def _size(parcel: Parcel) -> int:
     return len(parcel.body) if parcel.several is None else sum(map(len, parcel.several))
-
-
-def _shown(uri: str) -> str:
-    """Return the address without a password in it."""
-    scheme, _, rest = uri.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"

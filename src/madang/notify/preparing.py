@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from madang.base.errors import HubError
 from madang.base.limits import CONTEXT_RETRY_S
+from madang.base.logs import mark
 from madang.base.times import format_date_time
 from madang.core.linked import Join, LinkedEntities, View, targets_named
 from madang.model.entity import Document
@@ -150,7 +151,9 @@ class Preparing:
         try:
             return await self._contexts.resolve(*key)
         except HubError as error:
-            log.warning("the @context of subscription %s cannot be had: %s", subscription.id, error.detail)
+            log.warning(
+                "the @context of subscription %s cannot be had: %s", mark(*subscription.key), type(error).__name__
+            )
             self._missing_until_s[key] = now_s + CONTEXT_RETRY_S
             return CORE
 

@@ -10,6 +10,7 @@ import orjson
 
 from madang.base.errors import HubError
 from madang.base.limits import NOTIFICATION_TIMEOUT_S
+from madang.base.logs import mark
 from madang.notify.http import HttpSender, Target
 
 if TYPE_CHECKING:
@@ -38,10 +39,12 @@ class SnapshotNotices:
             target = Target.of(snapshot["endpoint"])
             status = await self._sender.post(target, headers, orjson.dumps(notice), NOTIFICATION_TIMEOUT_S)
         except HubError as error:
-            _LOG.info("a notice about the snapshot %s could not be sent: %s", snapshot["id"], error.detail)
+            _LOG.info(
+                "a notice about snapshot %s could not be sent: %s", mark(tenant, snapshot["id"]), type(error).__name__
+            )
         else:
             if status >= 300:
-                _LOG.info("a notice about the snapshot %s was answered with %s", snapshot["id"], status)
+                _LOG.info("a notice about snapshot %s was answered with %s", mark(tenant, snapshot["id"]), status)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypeGuard
 
 from madang.base.times import format_date_time, parse_date_time, try_date_time
-from madang.model.change import Change, Operation, creation_changes
-from madang.model.entity import Document, Instance, Json, types_of
+from madang.model.change import Operation
+from madang.model.entity import Document, Instance, Json, attributes_of, types_of
 from madang.model.query import regex
 from madang.model.query.model import EntitySelector
 from madang.model.temporal.aggregation import Kind, Point, point
@@ -28,6 +28,7 @@ from madang.model.transient import live
 # The rows that say of what type an entity is from then on.
 _TYPED: Final = (Operation.ENTITY_CREATED, Operation.TYPE_CHANGED, Operation.HISTORY_DELETED)
 FIRST_MOMENT: Final = -(1 << 62)
+LAST_MOMENT: Final = 1 << 62
 
 # Without a temporal query everything is shown: what was observed by that time, the rest by when it was written.
 OBSERVED_WINDOW: Final = Window(named=True)
@@ -60,7 +61,15 @@ class CreatedInstance(NamedTuple):
 
     sequence: int
     time_us: int
-    change: Change
+    value: Instance
+
+    @property
+    def dataset(self) -> str | None:
+        return self.value.get("datasetId")
+
+    @property
+    def observed_us(self) -> int | None:
+        return try_date_time(self.value.get("observedAt"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +89,27 @@ def meta_of(key: int, id: str, document: Document | None, given: Iterable[Entity
     created: dict[str, list[CreatedInstance]] = {}
     for sequence, time_us, operation, value in given:
         if operation == Operation.ENTITY_CREATED and is_bundle(value):
-            for offset, change in enumerate(creation_changes(value)):
-                virtual = CreatedInstance(sequence + offset, time_us, change)
-                if change.attribute is None or change.attribute == "scope":
-                    rows.append(_scope_row(virtual.sequence, time_us, change.operation, change.value))
-                else:
-                    created.setdefault(change.attribute, []).append(virtual)
+            sequence += _add_heads(rows, sequence, time_us, value)
+            for name, instances in attributes_of(value):
+                some = created.setdefault(name, [])
+                for instance in instances:
+                    some.append(CreatedInstance(sequence, time_us, instance))
+                    sequence += 1
         else:
             rows.append(_scope_row(sequence, time_us, Operation(operation), value))
     rows.sort(key=lambda row: row.sequence)
     return Meta(key, document, _evolution(id, document, rows), rows, created)
+
+
+def _add_heads(rows: list[ScopeRow], sequence: int, time_us: int, document: Document) -> int:
+    """Add the rows that stand before the attributes in a creation (see `creation_changes`); return how many."""
+    rows.append(_scope_row(sequence, time_us, Operation.ENTITY_CREATED, {"type": document["type"]}))
+    scope = document.get("scope")
+    if scope is None:
+        return 1
+    value = {"type": "Property", "value": scope}
+    rows.append(_scope_row(sequence + 1, time_us, Operation.SCOPE_CHANGED, value))
+    return 2
 
 
 def is_bundle(value: Json) -> TypeGuard[Document]:
@@ -190,33 +210,35 @@ class Viewpoint:
     def created(self, meta: Meta, name: str, part: Interval) -> list[StoredInstance]:
         """Return the instances that the attribute was created with."""
         found = []
-        for sequence, time_us, change in meta.created.get(name, ()):
-            moment_us = self._moment(time_us, change)
-            value = None if change.value is None else self.live(change.value)
-            if moment_us is not None and value is not None and holds(part, moment_us) and self.wanted(change.dataset):
-                found.append(StoredInstance(sequence, moment_us, time_us, time_us, value))
+        for each in meta.created.get(name, ()):
+            moment_us = self._moment(each) if self.wanted(each.dataset) else None
+            if moment_us is not None and holds(part, moment_us):
+                value = self.live(each.value)
+                if value is not None:
+                    found.append(StoredInstance(each.sequence, moment_us, each.time_us, each.time_us, value))
         return found
 
-    def _moment(self, time_us: int, change: Change) -> int | None:
+    def _moment(self, created: CreatedInstance) -> int | None:
         window = self.window
         if window.time_property in ("createdAt", "modifiedAt"):
-            return time_us
+            return created.time_us
         if window.time_property == "deletedAt":
             return None
-        return time_us if change.observed_us is None and window.free else change.observed_us
+        observed_us = created.observed_us
+        return created.time_us if observed_us is None and window.free else observed_us
 
-    def constant(self, latest: Mapping[str | None, tuple[int, Instance | None]]) -> list[Instance]:
+    def constant(self, latest: Mapping[str | None, tuple[int, Instance]]) -> list[Instance]:
         """Return what holds all the time, of the latest instance by dataset (C.5.5)."""
-        instances = (None if value is None else self.live(value) for _, value in latest.values())
+        instances = (self.live(value) for _, value in latest.values())
         return [instance for instance in instances if instance is not None and not is_tombstone(instance)]
 
 
-def created_latest(meta: Meta, name: str) -> dict[str | None, tuple[int, Instance | None]] | None:
+def created_latest(meta: Meta, name: str) -> dict[str | None, tuple[int, Instance]] | None:
     """Return the last created instance by dataset, with its sequence; None when one of them has an observedAt."""
     created = meta.created.get(name, ())
-    if any(each.change.observed_us is not None for each in created):
+    if any(each.observed_us is not None for each in created):
         return None
-    return {each.change.dataset: (each.sequence, each.change.value) for each in created}
+    return {each.dataset: (each.sequence, each.value) for each in created}
 
 
 def merged(
@@ -321,9 +343,11 @@ def points_of(rows: Iterable[StoredInstance]) -> dict[tuple[str, str | None], li
     return series
 
 
-def plain_numbers(points: Iterable[Point]) -> bool:
-    """Tell whether all points are numbers, which can be joined with those in rows."""
-    return all(each.kind is Kind.NUMBER for each in points)
+def plain_numbers(series: Mapping[tuple[str, str | None], Iterable[Point]]) -> bool:
+    """Tell whether all points are numbers of Properties, which can be joined with those in rows."""
+    return all(
+        type == "Property" and each.kind is Kind.NUMBER for (type, _), points in series.items() for each in points
+    )
 
 
 def in_order(series: Iterable[AggregatedSeries]) -> list[AggregatedSeries]:

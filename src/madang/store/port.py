@@ -81,6 +81,14 @@ class Seen(NamedTuple):
     generation: int
 
 
+class StoreSize(NamedTuple):
+    """How much a store holds, of all tenants."""
+
+    entities: int  # that have a current state
+    changes: int  # sequences given in the log, which is not less than its rows
+    size_bytes: int  # on disk, with indexes
+
+
 class TouchedRecord(NamedTuple):
     """A logged record that was written (`body` None: deleted)."""
 
@@ -159,6 +167,9 @@ class Store(HistoryStore, Protocol):
 
     async def seen(self) -> Seen:
         """Return how far the store has come, whichever process wrote last."""
+
+    async def size(self) -> StoreSize:
+        """Return how much the store holds. It looks at every entity's row: ask once a minute, not each second."""
 
     async def touched(self, after: int, up_to: int, *, entities_max: int) -> Touched:
         """Return what the changes with a sequence above `after`, up to and with `up_to`, are about."""

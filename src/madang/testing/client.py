@@ -25,6 +25,7 @@ class ClientRequest:
     headers: dict[str, str] = field(default_factory=dict)
     content: bytes = b""
     parameters: Mapping[str, str] = field(default_factory=lambda: NO_PARAMETERS)
+    address: str = "127.0.0.1"
 
     def header(self, name: str) -> str | None:
         return self.headers.get(name)
@@ -103,5 +104,5 @@ class Client:
         return await self.request("DELETE", path, **options)
 
     def _rooted(self, path: str) -> str:
-        outside = path.startswith((self._root, "/health", "/version"))
+        outside = path.startswith((self._root, "/madang", "/health", "/metrics", "/version"))
         return path if outside else self._root + path

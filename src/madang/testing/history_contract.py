@@ -126,8 +126,15 @@ def same(left: Any, right: Any) -> bool:
     return bool(left == right)
 
 
+# One suite for several back-ends: what failed on one of them may well be tried on the others.
 lasting = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[
+        HealthCheck.function_scoped_fixture,
+        HealthCheck.too_slow,
+        HealthCheck.differing_executors,
+    ],
 )
 
 
@@ -275,7 +282,28 @@ class HistoryContract:
                 series = found[0].attributes["speed"] if found else []
                 assert [each.result["sum"][0][0] for each in series] == expected
 
+    async def test_periods_begin_with_the_datasets_asked_for(self, opener: Opener) -> None:
+        def speed(dataset: str, day: int) -> Instance:
+            at = f"2026-01-{day:02}T00:00:00Z"
+            return {"type": "Property", "value": day, "observedAt": at, "datasetId": dataset}
+
+        async with opened(opener) as hub:
+            id = await write(hub, {}, {"speed": [speed("urn:d:1", 1), speed("urn:d:2", 5), speed("urn:d:3", 9)]})
+            aggregation = Aggregation(("max",), Duration())
+            found = await hub.store.history_aggregate(TENANT, [id], replace(ALL, datasets=("urn:d:2",)), aggregation)
+            at = "2026-01-05T00:00:00Z"
+            assert [each.result for each in found[0].attributes["speed"]] == [{"max": [[5.0, at, at]]}]
+            found = await hub.store.history_aggregate(TENANT, [id], ALL, aggregation)
+            assert [each.dataset for each in found[0].attributes["speed"]] == ["urn:d:1", "urn:d:2", "urn:d:3"]
+
     # ------------------------------------------------------------------ questions
+
+    async def test_what_was_never_observed_is_found_without_a_window(self, opener: Opener) -> None:
+        async with opened(opener) as hub:
+            id = await write(hub, {"name": {"type": "Property", "value": "n"}}, {})
+            question = HistoryQuestion(Window(), now=NOW)
+            assert (await hub.store.history_find(TENANT, question)).ids == [id]
+            assert (await hub.store.history_find(TENANT, replace(question, window=Window(named=True)))).ids == []
 
     async def test_entities_are_found_by_what_they_had(self, opener: Opener) -> None:
         def speed(value: Any, day: int) -> Instance:

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from madang.core.permits import Permits
 from madang.model.change import Change, EntityCommit, Operation
 from madang.model.entity import Document, types_of
 from madang.model.query.match import matches
@@ -61,6 +62,7 @@ class Commits:
     """Writes into a Memory and tells the listeners, as the writer does."""
 
     def __init__(self, store: Memory) -> None:
+        self.permits = Permits()
         self._store = store
         self._listeners: list[Callable[[Sequence[EntityCommit]], None]] = []
 

@@ -310,6 +310,24 @@ class StoreContract:
             assert await hub.store.expired(9_000_000, limit=10) == [("", "urn:v:2"), ("", "urn:v:1")]
             assert [id for _, id in await hub.store.expired(10_000_000, limit=10)][2:] == ["urn:v:4"]
 
+    async def test_the_size_is_that_of_what_is_there_now(self, opener: Opener) -> None:
+        async with opened(opener) as hub:
+            empty = await hub.store.size()
+            assert empty.entities == 0
+            await hub.create(entity("urn:v:1", speed=1), entity("urn:v:2"))
+            full = await hub.store.size()
+            assert full.entities == 2
+            assert full.changes == await hub.store.last_sequence() > empty.changes
+            assert full.size_bytes > 0
+
+            def delete(view: View) -> None:
+                before = view.entity("urn:v:1")
+                assert before is not None
+                view.delete(before, [Change(Operation.ENTITY_DELETED, "urn:v:1")])
+
+            await hub.writer.write("", ["urn:v:1"], delete)
+            assert (await hub.store.size()).entities == 1
+
     async def test_many_readers_see_whole_groups_only(self, opener: Opener) -> None:
         """Two entities are always written together; no reader may see one without the other."""
 

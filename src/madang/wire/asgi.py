@@ -23,6 +23,7 @@ class AsgiRequest:
         self.path: str = scope["path"]
         self.query_string: str = scope["query_string"].decode("latin-1")
         self.parameters: Mapping[str, str] = NO_PARAMETERS
+        self.address: str = (scope.get("client") or ("",))[0]
         self._headers: list[tuple[bytes, bytes]] = scope["headers"]
         self._receive = receive
         self._body: bytes | None = None

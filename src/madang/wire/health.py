@@ -8,10 +8,12 @@ from typing import Final
 
 import orjson
 
+from madang.base.errors import StoreFailed
 from madang.wire.http import Request, Response, Route
-from madang.wire.problems import JSON_HEADER
+from madang.wire.problems import JSON_HEADER, problem
 
 NGSI_LD_VERSION: Final = "1.9.1"
+LIVE_PATH: Final = "/health/live"
 
 
 def routes(version: str, faults: Callable[[], Awaitable[Sequence[str]]]) -> list[Route]:
@@ -29,10 +31,23 @@ def routes(version: str, faults: Callable[[], Awaitable[Sequence[str]]]) -> list
         return Response(200, about, [JSON_HEADER])
 
     return [
-        Route(("GET",), "/health/live", live),
-        Route(("GET",), "/health/ready", ready),
-        Route(("GET",), "/version", tell_version),
+        Route(("GET",), LIVE_PATH, live, public=True),
+        Route(("GET",), "/health/ready", ready, public=True),
+        Route(("GET",), "/version", tell_version, public=True),
     ]
+
+
+class Waiting:
+    """Answers in place of a hub that cannot open yet: it lives, and whoever wants something is asked to come again."""
+
+    def __init__(self, retry_after_s: float) -> None:
+        text = "The hub is starting and waits for its database; send the request again"
+        self._problem = StoreFailed(text, retry_after_s=retry_after_s)
+
+    async def answer(self, request: Request) -> Response:
+        if request.path == LIVE_PATH:
+            return _status(200, "live", ())
+        return problem(self._problem)
 
 
 def _status(status: int, word: str, faults: Sequence[str]) -> Response:

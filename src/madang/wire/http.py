@@ -19,6 +19,10 @@ class Request(Protocol):
     parameters: Mapping[str, str]
     """Path parameters by the names in the route, percent-decoded."""
 
+    @property
+    def address(self) -> str:
+        """Where the connection comes from, without the port; empty when that is not known."""
+
     def header(self, name: str) -> str | None:
         """The value of a header (name in lower case); several are joined by ", "."""
 
@@ -40,8 +44,15 @@ Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One row of the route table. `path` has parameters in braces: "/entities/{entity_id}/attrs/{attribute}"."""
+    """One row of the route table. `path` has parameters in braces: "/entities/{entity_id}/attrs/{attribute}".
+
+    Whoever calls must have a grant in the tenant that the request names, unless the row says otherwise.
+    """
 
     methods: Sequence[str]
     path: str
     handler: Handler
+    public: bool = False
+    """Everybody may call, and nobody is asked who he is."""
+    tenantless: bool = False
+    """Whoever has a grant in any tenant may call; the resource is about no tenant, or about the caller."""

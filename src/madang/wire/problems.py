@@ -22,8 +22,10 @@ _TABLE: Final[dict[type[errors.HubError], tuple[int, str]]] = {
     errors.InvalidInput: (400, "BadRequestData"),
     errors.InvalidRequest: (400, "InvalidRequest"),
     errors.BadRequestData: (400, "BadRequestData"),
+    errors.Unauthenticated: (401, "OperationNotSupported"),
     errors.Denied: (403, "OperationNotSupported"),
     errors.NotFound: (404, "ResourceNotFound"),
+    errors.Gone: (410, "ResourceNotFound"),
     errors.TenantNotFound: (404, "NonexistentTenant"),
     errors.Conflict: (409, "Conflict"),
     errors.AlreadyExists: (409, "AlreadyExists"),
@@ -31,6 +33,7 @@ _TABLE: Final[dict[type[errors.HubError], tuple[int, str]]] = {
     errors.LimitExceeded: (503, "InternalError"),
     errors.TooComplexQuery: (403, "TooComplexQuery"),
     errors.TooManyResults: (403, "TooManyResults"),
+    errors.TooManyRequests: (429, "OperationNotSupported"),
     errors.TooLarge: (413, "InvalidRequest"),
     errors.Upstream: (502, "InternalError"),
     errors.ContextNotAvailable: (504, "LdContextNotAvailable"),
@@ -74,6 +77,10 @@ def problem(error: errors.HubError) -> Response:
     wait_s = getattr(error, "retry_after_s", None)
     if wait_s is not None:
         headers.append(("retry-after", str(max(1, round(wait_s)))))
+    if isinstance(error, errors.Unauthenticated):
+        # RFC 6750 section 3: no error is named to one who sent no token.
+        bad = ', error="invalid_token"' if error.is_token_bad else ""
+        headers.append(("www-authenticate", f'Bearer realm="madang"{bad}'))
     return Response(details["status"], _dump(details), headers)
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
@@ -19,7 +19,20 @@ class Endpoint:
     """A resource: its methods, and the names of its parameters in the order of the path."""
 
     names: tuple[str, ...]
+    path: str = ""
+    """The template, with its parameters in braces; of two that differ in nothing but those, the first."""
     handlers: dict[str, Handler] = field(default_factory=dict)
+    routes: dict[str, Route] = field(default_factory=dict)
+
+    def route(self, method: str) -> Route | None:
+        """Return the row of the route table for a method; for HEAD it is that of GET."""
+        route = self.routes.get(method)
+        return self.routes.get("GET") if route is None and method == "HEAD" else route
+
+    def is_public(self, method: str) -> bool:
+        """Tell whether nobody is asked who he is; for a method that is not there, whether that holds for all others."""
+        route = self.route(method)
+        return all(each.public for each in self.routes.values()) if route is None else route.public
 
     def allowed(self) -> list[str]:
         """Return the methods the resource answers, for the Allow header."""
@@ -106,11 +119,12 @@ class Router:
             else:
                 node = node.literals.setdefault(segment, _Node())
         if node.endpoint is None:
-            node.endpoint = Endpoint(tuple(names))
+            node.endpoint = Endpoint(tuple(names), route.path)
         assert node.endpoint.names == tuple(names), f"{route.path} names its parameters differently from its siblings"
         for method in route.methods:
             assert method not in node.endpoint.handlers, f"{method} {route.path} is in the route table twice"
             node.endpoint.handlers[method] = route.handler
+            node.endpoint.routes[method] = route
 
 
 def _runs(node: _Node, segments: list[str], start: int) -> Iterator[tuple[Endpoint, list[str]]]:
@@ -130,4 +144,4 @@ def _runs(node: _Node, segments: list[str], start: int) -> Iterator[tuple[Endpoi
 
 def mounted(prefix: str, routes: Iterable[Route]) -> list[Route]:
     """Return the routes moved below a prefix such as "/ngsi-ld/v1"."""
-    return [Route(route.methods, prefix + route.path, route.handler) for route in routes]
+    return [replace(route, path=prefix + route.path) for route in routes]

@@ -10,8 +10,9 @@ from granian._granian import RSGIProtocolClosed
 
 from madang.base.errors import InvalidRequest
 from madang.base.limits import BODY_BYTES_MAX
-from madang.wire.application import Application
+from madang.wire.application import RoutableRequest
 from madang.wire.bodies import declared_length, gathered
+from madang.wire.http import Response
 from madang.wire.router import NO_PARAMETERS
 
 
@@ -22,6 +23,8 @@ class Scope(Protocol):
     path: str
     query_string: str
     headers: Any
+    client: str
+    """Address and port of the other end."""
 
 
 class Exchange(Protocol):
@@ -39,16 +42,21 @@ class Exchange(Protocol):
 class RsgiRequest:
     """A request of `madang.wire.http` over an RSGI scope."""
 
-    __slots__ = ("_body", "_exchange", "_headers", "method", "parameters", "path", "query_string")
+    __slots__ = ("_body", "_exchange", "_headers", "_scope", "method", "parameters", "path", "query_string")
 
     def __init__(self, scope: Scope, exchange: Exchange) -> None:
         self.method = scope.method
         self.path = scope.path
         self.query_string = scope.query_string
         self.parameters: Mapping[str, str] = NO_PARAMETERS
+        self._scope = scope
         self._headers = scope.headers
         self._exchange = exchange
         self._body: bytes | None = None
+
+    @property
+    def address(self) -> str:
+        return self._scope.client.rpartition(":")[0].strip("[]")
 
     def header(self, name: str) -> str | None:
         headers = self._headers
@@ -80,10 +88,20 @@ class RsgiRequest:
             yield chunk
 
 
+class Answering(Protocol):
+    """What answers requests: an `Application`, or `madang.wire.health.Waiting` before there is one."""
+
+    async def answer(self, request: RoutableRequest) -> Response: ...
+
+
 class RsgiApplication:
     """Serves an `Application` through RSGI. The server has to be told that there are no WebSockets."""
 
-    def __init__(self, application: Application) -> None:
+    def __init__(self, application: Answering) -> None:
+        self.replace(application)
+
+    def replace(self, application: Answering) -> None:
+        """Have requests that come from now on answered by another application."""
         self._answer = application.answer
 
     async def __rsgi__(self, scope: Scope, exchange: Exchange) -> None:

@@ -4,13 +4,21 @@
 from __future__ import annotations
 
 import contextlib
+import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final
 
 import asyncpg
 
 from madang.base.errors import HubError, StoreFailed
-from madang.base.limits import POSTGRES_CONNECT_S, POSTGRES_LOCK_S, POSTGRES_READ_CONNECTIONS, POSTGRES_STATEMENT_S
+from madang.base.limits import (
+    POSTGRES_CONNECT_S,
+    POSTGRES_LOCK_S,
+    POSTGRES_READ_CONNECTIONS,
+    POSTGRES_SILENT_MS,
+    POSTGRES_STATEMENT_S,
+)
 from madang.store.postgres.schema import SCHEMA
 
 # Failures that pass: the server is away, is starting, or is cutting connections.
@@ -18,6 +26,7 @@ _AWAY: Final = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # what a connection that was cut in the middle of an answer says afterwards
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
     asyncpg.TooManyConnectionsError,
@@ -36,18 +45,21 @@ def as_store_failed() -> Any:
         yield
     except HubError:
         raise
+    except asyncpg.ClientConfigurationError as error:  # no time mends an address
+        raise StoreFailed("The options in the address of the database cannot be used") from error
     except _AWAY as error:
         text = f"The database cannot be reached or does not answer ({type(error).__name__}); send the request again"
         raise StoreFailed(text, retry_after_s=5) from error
     except asyncpg.PostgresError as error:
-        raise StoreFailed(f"The database could not do this ({type(error).__name__}: {error})") from error
+        # Its text may hold values of rows.
+        raise StoreFailed(f"The database could not do this ({type(error).__name__}, {error.sqlstate})") from error
 
 
 class Connections:
     """Opens and pools connections to one database."""
 
-    # For tests: told of every statement that is sent, with its text.
-    observe: Callable[[str], None] | None = None
+    # For tests: told of every statement that is sent, with its text; of a COPY with the table and the columns.
+    observe: Callable[..., None] | None = None
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -60,6 +72,7 @@ class Connections:
                 min_size=0,
                 max_size=POSTGRES_READ_CONNECTIONS,
                 max_inactive_connection_lifetime=300.0,
+                init=_watch,
                 **self._settings("madang read"),
             )
 
@@ -74,7 +87,9 @@ class Connections:
     async def connect(self, purpose: str) -> asyncpg.Connection:
         """Return a connection beside the pool, which the caller closes."""
         with as_store_failed():
-            return await asyncpg.connect(self._url, **self._settings(f"madang {purpose}"))
+            connection = await asyncpg.connect(self._url, **self._settings(f"madang {purpose}"))
+            await _watch(connection)
+            return connection
 
     @contextlib.asynccontextmanager
     async def reading(self) -> AsyncIterator[asyncpg.Connection]:
@@ -82,7 +97,12 @@ class Connections:
         assert self._pool is not None, "the store is not open"
         with as_store_failed():
             async with self._pool.acquire(timeout=POSTGRES_LOCK_S) as connection:
-                yield connection
+                if self.observe is None:
+                    yield connection
+                    return
+                tell = self.observe
+                with connection.query_logger(lambda record: tell(record.query)):
+                    yield connection
 
     async def fetch(self, sql: str, *parameters: Any) -> list[asyncpg.Record]:
         """Run one reading statement and return its rows."""
@@ -125,6 +145,18 @@ class Connections:
                 **{name: str(round(seconds * 1_000)) for name, seconds in milliseconds.items()},
             },
         }
+
+
+async def _watch(connection: asyncpg.Connection) -> None:
+    """Have the kernel break the connection when the database's machine has vanished, so that nobody waits for it."""
+    channel = connection._transport.get_extra_info("socket")  # noqa: SLF001 - asyncpg has no other way to it
+    if channel is None or channel.family not in (socket.AF_INET, socket.AF_INET6) or sys.platform != "linux":
+        return
+    channel.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    channel.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 5)
+    channel.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 2)
+    channel.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+    channel.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, POSTGRES_SILENT_MS)
 
 
 def rows_of(records: Sequence[asyncpg.Record]) -> list[tuple[Any, ...]]:

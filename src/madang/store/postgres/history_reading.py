@@ -32,6 +32,7 @@ from madang.store.history_rules import (
     Meta,
     Viewpoint,
     created_latest,
+    holds,
     merged,
     meta_of,
     narrow,
@@ -54,7 +55,8 @@ _CREATED: Final = (
 )
 _MOMENTS: Final = {"observedAt": "c.observed_us", "createdAt": _CREATED, "modifiedAt": "c.time_us"}
 _FREE: Final = "coalesce(c.observed_us, c.time_us)"
-# What may have a deletedAt; Python looks for the moment.
+_DELETED_US: Final = f"CASE WHEN c.operation = {int(Operation.ATTRIBUTE_DELETED)} THEN c.time_us END"
+# What may have a deletedAt in its value, where Python looks for it.
 _DELETED: Final = f"(c.operation = {int(Operation.ATTRIBUTE_DELETED)} OR strpos(c.value, '\"deletedAt\"') > 0)"
 
 _NAMES_BY_TEXT: Final = "SELECT key, text FROM name WHERE md5(text) = ANY($1::text[])"
@@ -75,7 +77,9 @@ _OBSERVED: Final = "SELECT e.id " + _EACH.format(
     f"SELECT 1 {_OF_ENTITY} AND c.attribute = $3 AND c.observed_us >= {FIRST_MOMENT} LIMIT 1"
 )
 _OF_ATTRIBUTE: Final = "WHERE c.tenant = $1 AND c.entity = ANY($2::text[]) AND c.attribute = $3 AND NOT c.hidden"
-_LATEST: Final = f"SELECT c.entity, c.dataset, max(c.sequence) FROM change c {_OF_ATTRIBUTE} GROUP BY c.entity, c.dataset"
+_LATEST: Final = (
+    f"SELECT c.entity, c.dataset, max(c.sequence) FROM change c {_OF_ATTRIBUTE} GROUP BY c.entity, c.dataset"
+)
 _VALUES: Final = (
     f"SELECT c.entity, c.sequence, c.value FROM change c {_OF_ATTRIBUTE} "
     "AND c.observed_us IS NULL AND c.sequence = ANY($4::bigint[])"
@@ -96,15 +100,13 @@ class Snapshot:
 
     async def fetch(self, sql: str, *parameters: Any) -> list[asyncpg.Record]:
         """Run a statement whose first parameter is the tenant."""
-        if self._observe is not None:
-            self._observe(sql)
         rows: list[asyncpg.Record] = await self._connection.fetch(sql, self.tenant, *parameters)
         return rows
 
     async def cursor(self, sql: str, *parameters: Any) -> Any:
         """Run a statement whose rows are fetched piece by piece, with `fetch(count)` of what is returned."""
         if self._observe is not None:
-            self._observe(sql)
+            self._observe(sql)  # the driver tells of no cursors
         return await self._connection.cursor(sql, self.tenant, *parameters)
 
     # The pool is not asked for a second connection while this one is held: that could wait for itself.
@@ -129,8 +131,6 @@ class Snapshot:
         return self._names.known_texts
 
     async def _names_of(self, sql: str, parameter: list[Any]) -> list[tuple[int, str]]:
-        if self._observe is not None:
-            self._observe(sql)
         return [(key, text) for key, text in await self._connection.fetch(sql, parameter)]
 
 
@@ -154,16 +154,20 @@ async def beside(function: Callable[..., T], rows: Sequence[Any], *more: Any) ->
 # ---------------------------------------------------------------------- entities
 
 
-async def read_metas(log: Snapshot, ids: Sequence[str]) -> dict[str, Meta]:
-    """Return what is known of the entities that have or had a state or history, in the order of the ids."""
+async def read_metas(log: Snapshot, ids: Sequence[str], *, scopes: bool = True) -> dict[str, Meta]:
+    """Return what is known of the entities that have or had a state or history, in the order of the ids.
+
+    Without `scopes` the rows of scopes are left out where an entity has a current state to tell what it is.
+    """
     wanted = [id for id in dict.fromkeys(ids) if "\0" not in id]
     entities = await log.fetch(_ENTITIES, wanted) if wanted else []
     if not entities:
         return {}
     rows = await log.fetch(_ROWS_OF_ENTITY, wanted)
     scope = await log.key("scope")
-    if scope is not None:
-        rows += await log.fetch(_ROWS_OF_SCOPE, wanted, scope)
+    scoped = [id for id, _, body in entities if scopes or body is None]
+    if scope is not None and scoped:
+        rows += await log.fetch(_ROWS_OF_SCOPE, scoped, scope)
     return await beside(_metas, entities, rows, wanted)
 
 
@@ -263,11 +267,12 @@ class Conditions:
     def not_expired(self, now: str) -> None:
         """Add that a row has not expired: that is gone from history too (clause 4.22).
 
-        Few instances expire, so the text is looked at first. What `->` gives is still escaped: it takes any text.
+        Few instances expire, so the text is looked at first. PostgreSQL cannot read U+0000; what it is read as does
+        not matter here.
         """
         self.add(
             "(strpos(c.value, '\"expiresAt\"') = 0 OR "
-            "coalesce(btrim((c.value::json -> 'expiresAt')::text, '\"'), '9999') COLLATE \"C\" > "
+            "coalesce(replace(c.value, '\\u0000', '\\u0020')::json ->> 'expiresAt', '9999') COLLATE \"C\" > "
             f"{self.bind(now, 'text')})"
         )
 
@@ -349,8 +354,8 @@ class AttributeReader:
         order = "" if moment is None else f"ORDER BY {moment} {direction}, c.sequence {direction} "
         most = "" if moment is None else f"LIMIT {given.bind(limit, 'bigint')}"
         sql = "SELECT e.id, c.sequence, c.instance, c.moment_us, c.created_us, c.time_us, c.value " + _EACH.format(
-            f"SELECT c.sequence, c.instance, {_ifnull(moment)} AS moment_us, {_CREATED} AS created_us, c.time_us, "
-            f"c.value {_OF_ENTITY} AND c.attribute = $3{given.sql} {order}{most}"
+            f"SELECT c.sequence, c.instance, {moment or _DELETED_US} AS moment_us, {_CREATED} AS created_us, "
+            f"c.time_us, c.value {_OF_ENTITY} AND c.attribute = $3{given.sql} {order}{most}"
         )
         rows = await self._log.fetch(sql, *given.parameters)
         return await beside(self._stored, rows, part, descending, limit)
@@ -363,8 +368,10 @@ class AttributeReader:
             value: Instance | None = orjson.loads(text)
             if value is not None and '"expiresAt"' in text:
                 value = self.viewpoint.live(value)
-            moment_us = _deleted_us(text, time_us, part) if moment is None else moment
-            if value is not None and moment_us is not None:
+            if value is None:
+                continue
+            moment_us = try_date_time(value.get("deletedAt")) if moment is None else moment
+            if moment_us is not None and holds(part, moment_us):
                 stored = StoredInstance(instance or sequence, moment_us, created_us, time_us, value)
                 by_entity.setdefault(id, []).append((moment_us, sequence, stored))
         found = {}
@@ -372,3 +379,80 @@ class AttributeReader:
             some.sort(key=itemgetter(0, 1), reverse=descending)
             found[id] = [stored for _, _, stored in some[:limit]]
         return found
+
+    # ------------------------------------------------------------------ what holds all the time
+
+    async def constant(self, name: str, metas: Iterable[Meta]) -> dict[str, list[Instance]]:
+        """Return the latest instances of an attribute by entity, of those that never had one with an observedAt."""
+        latest = {meta.evolution.id: found for meta in metas if (found := created_latest(meta, name)) is not None}
+        key = await self._log.key(name)
+        if key is not None and latest:
+            for (id,) in await self._log.fetch(_OBSERVED, list(latest), key):
+                del latest[id]
+            await self._find_latest(key, latest)
+        return {id: instances for id, each in latest.items() if (instances := self.viewpoint.constant(each))}
+
+    async def _find_latest(self, key: int, latest: dict[str, dict[str | None, tuple[int, Instance]]]) -> None:
+        ids = list(latest)
+        sequences = [sequence for _, _, sequence in await self._log.fetch(_LATEST, ids, key)]
+        if not sequences:
+            return
+        for id, sequence, text in await self._log.fetch(_VALUES, ids, key, sequences):
+            value = orjson.loads(text)
+            if sequence > latest[id].get(value.get("datasetId"), (0, {}))[0]:
+                latest[id][value.get("datasetId")] = (sequence, value)
+
+    # ------------------------------------------------------------------ whether there is something
+
+    async def told(
+        self, ids: Sequence[str], part: Interval, attributes: Sequence[str], excluded: Sequence[str]
+    ) -> set[str]:
+        """Return the entities with a row of an asked attribute (none: of any) in a part of the window.
+
+        Instances that entities were created with are not looked at.
+        """
+        if not ids:
+            return set()
+        reading = self._reading
+        given = Conditions(list(ids))
+        if attributes:
+            keys = await self._log.keys(name for name in attributes if name not in excluded)
+            given.add(f"c.attribute = ANY({given.bind(list(keys.values()), 'integer[]')})")
+        else:
+            keys = await self._log.keys(("scope", *excluded))
+            given.add(f"c.attribute > 0 AND c.attribute <> ALL({given.bind(list(keys.values()), 'integer[]')})")
+        moment = given.window(reading.window, part)
+        given.datasets(reading.datasets, await self._log.keys(reading.datasets))
+        given.not_expired(reading.now)
+        if moment is not None:
+            sql = "SELECT e.id " + _EACH.format(f"SELECT 1 {_OF_ENTITY}{given.sql} LIMIT 1")
+            return {id for (id,) in await self._log.fetch(sql, *given.parameters)}
+        columns = f"{_DELETED_US} AS moment_us, c.value"
+        sql = "SELECT e.id, c.moment_us, c.value " + _EACH.format(f"SELECT {columns} {_OF_ENTITY}{given.sql}")
+        return await beside(_deleted_in, await self._log.fetch(sql, *given.parameters), part)
+
+    async def created_in(self, ids: Sequence[str]) -> set[str]:
+        """Return the entities whose creation has to be looked at for instances in the window."""
+        window = self._reading.window
+        if not ids or window.time_property == "deletedAt":
+            return set()
+        given = Conditions(list(ids))
+        given.add(f"c.operation = {int(Operation.ENTITY_CREATED)}")
+        if window.time_property != "observedAt":
+            given.window(Window("modifiedAt", named=True), (window.start_us, window.end_us))
+        elif not window.free:
+            given.add("strpos(c.value, '\"observedAt\"') > 0")
+        sql = (
+            "SELECT DISTINCT c.entity FROM change c WHERE c.tenant = $1 AND c.entity = ANY($2::text[]) "
+            f"AND c.attribute IS NULL AND NOT c.hidden{given.sql}"
+        )
+        return {id for (id,) in await self._log.fetch(sql, *given.parameters)}
+
+
+def _deleted_in(rows: Sequence[Any], part: Interval) -> set[str]:
+    found = set()
+    for id, time_us, text in rows:
+        moment_us = try_date_time(orjson.loads(text).get("deletedAt")) if time_us is None else time_us
+        if moment_us is not None and holds(part, moment_us):
+            found.add(id)
+    return found

@@ -43,6 +43,7 @@ STEPS: Final[tuple[str, ...]] = (
         tenant integer NOT NULL, id text COLLATE "C" NOT NULL, key bigint NOT NULL, body text, expires_us bigint,
         PRIMARY KEY (tenant, id)) WITH (fillfactor = 85);
     CREATE INDEX entity_order ON entity (tenant, key) WHERE body IS NOT NULL;
+    CREATE INDEX entity_past ON entity (tenant, key) WHERE body IS NULL;
     CREATE INDEX entity_expires ON entity (expires_us) WHERE expires_us IS NOT NULL;
 
     -- only entities that have a current state; type: key of a name
@@ -60,8 +61,11 @@ STEPS: Final[tuple[str, ...]] = (
         number double precision, value text, who text, package text, record text,
         hidden boolean NOT NULL DEFAULT false, instance bigint) PARTITION BY RANGE (time_us);
     CREATE INDEX change_sequence ON change (sequence);
-    CREATE INDEX change_history ON change (tenant, entity, attribute, observed_us, sequence) INCLUDE (number, dataset)
-        WHERE NOT hidden;
+    -- all that an aggregation needs; hidden rows too, so that all history of an entity is found when it is to go
+    CREATE INDEX change_history ON change (tenant, entity, attribute, observed_us, sequence)
+        INCLUDE (number, dataset, hidden);
+    -- the few rows of entities themselves: a page of entities is then no look into every month for each of them
+    CREATE INDEX change_entity ON change (tenant, entity) WHERE attribute IS NULL AND NOT hidden;
 
     CREATE TABLE record (
         tenant integer NOT NULL, kind text COLLATE "C" NOT NULL, id text COLLATE "C" NOT NULL,

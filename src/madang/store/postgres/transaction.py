@@ -16,7 +16,7 @@ from madang.model.change import Change, Operation, creation_changes
 from madang.model.entity import Document, Json, types_of
 from madang.model.transient import expires_us
 from madang.store.port import EntityWrite, RecordWrite, Seen, Writes, change_count
-from madang.store.postgres.connections import as_store_failed
+from madang.store.postgres.connections import Connections, as_store_failed
 from madang.store.postgres.names import Names, Tenants, digest
 from madang.store.postgres.partitions import Partitions
 from madang.store.postgres.value_index import ValueIndex
@@ -75,6 +75,7 @@ Place = tuple[int, str]  # tenant key and entity id
 class Owner(Protocol):
     """What a transaction needs of its store."""
 
+    connections: Connections
     names: Names
     tenant_names: Tenants
     partitions: Partitions
@@ -269,7 +270,7 @@ class PostgresTransaction:
             await self._put(_PUT_ENTITIES, new)
         else:
             # That they are not there was read in this turn, in which nobody else writes.
-            await self._connection.copy_records_to_table("entity", records=new, columns=_ENTITY_COLUMNS)
+            await self._copy("entity", new, _ENTITY_COLUMNS)
         await self._put(_PUT_ENTITIES, states.values())
         await self._write_types(types, firsts)
         await self._add_changes(changes)
@@ -280,6 +281,12 @@ class PostgresTransaction:
         columns = list(zip(*rows, strict=True))
         if columns:
             await self._connection.execute(sql, *columns)
+
+    async def _copy(self, table: str, rows: list[tuple[Any, ...]], columns: tuple[str, ...]) -> None:
+        observe = self._store.connections.observe
+        if observe is not None:
+            observe(table, list(columns))
+        await self._connection.copy_records_to_table(table, records=rows, columns=columns)
 
     async def _write_types(self, types: dict[Place, list[str]], firsts: dict[Place, int]) -> None:
         if not types:
@@ -296,8 +303,7 @@ class PostgresTransaction:
                 keys[tenant, id] = key
         rows = [(*place, self._name(name), keys[place]) for place, names in types.items() for name in names]
         if len(rows) >= _COPY_ROWS_MIN and not there:
-            columns = ("tenant", "id", "type", "key")
-            await self._connection.copy_records_to_table("entity_type", records=rows, columns=columns)
+            await self._copy("entity_type", rows, ("tenant", "id", "type", "key"))
         else:
             await self._put(_ADD_TYPES, rows)
 
@@ -330,7 +336,7 @@ class PostgresTransaction:
         if len(rows) < _COPY_ROWS_MIN:
             await self._connection.execute(_ADD_CHANGES, *zip(*rows, strict=True))
         else:
-            await self._connection.copy_records_to_table("change", records=rows, columns=_CHANGE_COLUMNS)
+            await self._copy("change", rows, _CHANGE_COLUMNS)
 
     async def _make_room(self, writes: Sequence[EntityWrite | RecordWrite]) -> None:
         """Make the partitions of the months that are written in."""

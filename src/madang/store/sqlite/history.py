@@ -116,10 +116,10 @@ class SqliteHistory:
         meta = read_meta(connection, self._names, tenant, id)
         if meta is None:
             return None
-        for sequence, time_us, change in meta.created.get(attribute, ()):
-            if sequence == instance and change.value is not None:
-                stored = StoredInstance(instance, time_us, time_us, time_us, change.value)
-                return HistoryVersion(sequence, change.dataset, stored)
+        for each in meta.created.get(attribute, ()):
+            if each.sequence == instance:
+                stored = StoredInstance(instance, each.time_us, each.time_us, each.time_us, each.value)
+                return HistoryVersion(instance, each.dataset, stored)
         of = (meta.key, self.name_keys.get(attribute, 0), instance)
         columns = "sequence, dataset, time_us, value FROM change WHERE hidden = 0 AND entity = ? AND attribute = ?"
         row = connection.execute(f"SELECT {columns} AND sequence = ? AND instance IS NULL", of).fetchone()
@@ -151,7 +151,7 @@ class SqliteHistory:
         found = [(sequence, self.name_texts.get(dataset)) for sequence, dataset in rows]
         if attribute == "scope":
             return [*found, *((row.sequence, None) for row in meta.rows if row.operation is Operation.SCOPE_CHANGED)]
-        return [*found, *((each.sequence, each.change.dataset) for each in meta.created.get(attribute, ()))]
+        return [*found, *((each.sequence, each.dataset) for each in meta.created.get(attribute, ()))]
 
     async def history_same(self, tenant: str, id: str, keys: Sequence[tuple[str, str | None, int]]) -> list[int]:
         return await self.run(self._history_same, self.tenant_keys.get(tenant, 0), id, keys)
@@ -170,9 +170,9 @@ class SqliteHistory:
             of = None if dataset is None else self.name_keys.get(dataset, 0)
             rows = connection.execute(sql, (meta.key, self.name_keys.get(attribute, 0), observed_us, of))
             found += [row[0] for row in rows]
-            for sequence, _, change in meta.created.get(attribute, ()):
-                if change.dataset == dataset and change.observed_us == observed_us:
-                    found.append(sequence)
+            for each in meta.created.get(attribute, ()):
+                if each.dataset == dataset and each.observed_us == observed_us:
+                    found.append(each.sequence)
         return found
 
     @property

@@ -65,12 +65,14 @@ class _Aggregator:
             datasets = numbers.datasets()
             created = self._reader.created(name, (window.start_us, window.end_us))
             self._points[name] = points_of(created)
-            if datasets and plain_numbers([each for points in self._points[name].values() for each in points]):
-                known = [None if each is None else self._names.texts[each] for each in datasets]
+            if datasets and plain_numbers(self._points[name]):
+                texts = {each: None if each is None else self._names.texts[each] for each in datasets}
+                known = {each: text for each, text in texts.items() if self._wanted(text)}
                 more = (dataset for _, dataset in self._points[name])
                 self._numbers[name] = numbers
-                self._datasets[name] = [each for each in dict.fromkeys([*known, *more]) if self._wanted(each)]
-                yield from numbers.range_us()
+                self._datasets[name] = list(dict.fromkeys([*known.values(), *more]))
+                for each in known:
+                    yield from numbers.range_us(each)
                 yield from (row.moment_us for row in created)
                 return
         last_n = window.last_n

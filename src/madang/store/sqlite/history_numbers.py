@@ -67,11 +67,12 @@ class NumberReader:
         found: dict[int | None, int] = dict(rows)
         return list(found) if all(found.values()) else None
 
-    def range_us(self) -> Interval:
-        """Return the first and the last moment; None when there is no row."""
+    def range_us(self, dataset: int | None) -> Interval:
+        """Return the first and the last moment of a series; None when it has no row."""
         # Two statements, as SQLite goes to the end of the index for min or max only when it is asked for one of them.
-        first = self._execute(f"SELECT min({self._moment}) {self._from}", self._parameters).get
-        last = self._execute(f"SELECT max({self._moment}) {self._from}", self._parameters).get
+        rows, parameters = f"{self._from} AND c.dataset IS ?", (*self._parameters, dataset)
+        first = self._execute(f"SELECT min({self._moment}) {rows}", parameters).get
+        last = self._execute(f"SELECT max({self._moment}) {rows}", parameters).get
         return first, last
 
     def buckets(

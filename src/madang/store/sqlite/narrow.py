@@ -17,12 +17,14 @@ import orjson
 from madang.model.query.model import EntityQuery, EntitySelector, TypeSelection
 from madang.model.query.order import OrderKey
 from madang.model.query.q_tree import And, Node
+from madang.store.index_lookups import Found, find_in_index, find_place
+from madang.store.index_rows import FIRST, NO_NUMBER
 from madang.store.sqlite.functions import register
-from madang.store.sqlite.narrow_index import Found, find_in_index, find_place
+from madang.store.sqlite.narrow_index import keys_of
 from madang.store.sqlite.narrow_order import CREATION, direction, order_sql, order_value
 from madang.store.sqlite.narrow_q import condition, place_condition, scope_condition
 from madang.store.sqlite.sql import TRUE, UNKNOWN, Sql, all_of, any_of, json_path, kind_of
-from madang.store.sqlite.value_index import FIRST, NO_NUMBER
+from madang.store.sqlite.value_index import TEXT_CHARACTERS_MAX
 
 __all__ = ["Narrowed", "narrow", "register"]
 
@@ -122,8 +124,8 @@ def narrow(
     place = _Place(tenant_key, selector.types if selector is not None else None, ids)
     begin = None
     if start is not None:
-        keys = f"(SELECT DISTINCT entity FROM ({start.keys.text})) v"  # noqa: S608 - our own pieces
-        begin = Sql(keys, start.keys.parameters)
+        keys = keys_of(start)
+        begin = Sql(f"(SELECT DISTINCT entity FROM ({keys.text})) v", keys.parameters)  # noqa: S608 - our own pieces
     bodies = "e.body" in where.text or (order is not None and "e.body" in order.text)
     return Narrowed(
         rows=place.rows(begin, bodies=bodies).also(where),
@@ -149,7 +151,7 @@ def _start(
 
     A page is filled sooner by walking through entities in order than by collecting very many keys first.
     """
-    found = [(find_in_index(part, indexed), number) for number, part in enumerate(parts)]
+    found = [(find_in_index(part, indexed, TEXT_CHARACTERS_MAX), number) for number, part in enumerate(parts)]
     if query.geo is not None:
         found.append((find_place(query.geo, indexed), len(parts)))
     usable = [(one, number) for one, number in found if one is not None]
@@ -167,8 +169,9 @@ def _start(
 
 
 def _rows_up_to(connection: apsw.Connection, found: Found) -> int:
-    sql = f"SELECT count(*) FROM (SELECT 1 FROM ({found.keys.text}) LIMIT {_MANY_ROWS})"  # noqa: S608
-    return int(connection.execute(sql, found.keys.parameters).get)
+    keys = keys_of(found)
+    sql = f"SELECT count(*) FROM (SELECT 1 FROM ({keys.text}) LIMIT {_MANY_ROWS})"  # noqa: S608 - our own pieces
+    return int(connection.execute(sql, keys.parameters).get)
 
 
 # ---------------------------------------------------------------------- conditions beside q

@@ -19,6 +19,7 @@ from madang.model.query.geo import GeoQuery
 from madang.model.query.q_match import literal_moment
 from madang.model.query.q_tree import TEXT_KINDS, And, Expression, Kind, Literal, Node, Range, Term, Value
 from madang.model.query.scope import ScopeQuery
+from madang.store.index_lookups import INTEGER_MAX, reference_boxes
 from madang.store.sqlite.sql import FALSE, TRUE, UNKNOWN, Sql, all_of, any_of, json_of, json_path, kind_of, member
 
 _MOMENTS: Final = frozenset({"createdAt", "modifiedAt", "deletedAt", "observedAt", "expiresAt"})
@@ -26,7 +27,6 @@ _NUMBERS: Final = frozenset({Kind.NUMBER})
 _BOOLEANS: Final = frozenset({Kind.BOOLEAN})
 _TEMPORAL: Final = frozenset({Kind.DATE_TIME, Kind.DATE, Kind.TIME})
 _NULL: Final = Sql("NULL")
-INTEGER_MAX: Final = 1 << 53  # beyond it SQLite and Python may see different numbers
 _MARGIN: Final = 1e-9  # degrees, a tenth of a millimetre
 
 
@@ -278,13 +278,6 @@ def _inside(point: _Point, box: geometry.Bounds) -> Sql:
     west, south, east, north = box
     bounds: tuple[Any, ...] = (west - _MARGIN, east + _MARGIN, south - _MARGIN, north + _MARGIN)
     return Sql(f"{point.longitude} BETWEEN ? AND ? AND {point.latitude} BETWEEN ? AND ?", bounds)
-
-
-def reference_boxes(query: GeoQuery) -> list[geometry.Bounds]:
-    """Return boxes outside of which a point has nothing in common with the reference, or lies too far from it."""
-    box = geometry.bounds(query.reference["coordinates"])
-    assert box is not None, "a parsed geoquery has positions"
-    return geometry.around(box, query.distance_m) if query.relation == "near" else [box]
 
 
 def scope_condition(query: ScopeQuery) -> Sql:

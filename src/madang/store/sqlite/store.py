@@ -19,7 +19,7 @@ from madang.base.limits import READ_THREADS, SQLITE_CACHE_BYTES, SQLITE_MMAP_BYT
 from madang.model.change import Change, Operation, StoredChange, creation_changes, creation_count
 from madang.model.entity import Document, Json
 from madang.model.query.model import EntityQuery, Found
-from madang.store.port import Capabilities, Seen, Touched, TouchedRecord
+from madang.store.port import Capabilities, Seen, StoreSize, Touched, TouchedRecord
 from madang.store.sqlite import functions as narrow_functions
 from madang.store.sqlite import history_reading as history_functions
 from madang.store.sqlite.attribute_uses import AttributeUses, attribute_uses
@@ -153,6 +153,9 @@ class SqliteStore(SqliteHistory):
         last = connection.execute("SELECT operation, value FROM change WHERE sequence = ?", (highest[2],)).fetchone()
         if last is not None and last[0] == Operation.ENTITY_CREATED:
             self.next_sequence += creation_count(orjson.loads(last[1])) - 1
+        # The last rows may have been taken out of the log; no sequence that a reader has seen is given again.
+        bookmarked = connection.execute("SELECT ifnull(max(sequence), 0) FROM bookmark").get
+        self.next_sequence = max(self.next_sequence, bookmarked + 1)
         self.sequence_committed = self.next_sequence - 1
         self.value_index.open(connection)
 
@@ -312,6 +315,16 @@ class SqliteStore(SqliteHistory):
 
     async def seen(self) -> Seen:
         return Seen(self.sequence_committed, 0)
+
+    async def size(self) -> StoreSize:
+        return await self.run(self._size)
+
+    def _size(self) -> StoreSize:
+        entities = self.reader().execute("SELECT count(*) FROM entity WHERE body IS NOT NULL").get
+        files = (Path(self._path + ending) for ending in ("", "-wal"))
+        return StoreSize(
+            int(entities or 0), self.sequence_committed, sum(f.stat().st_size for f in files if f.exists())
+        )
 
     async def touched(self, after: int, up_to: int, *, entities_max: int) -> Touched:
         return await self.run(self._touched, after, up_to, entities_max)

@@ -367,4 +367,3 @@ def _commit(connection: apsw.Connection) -> Callable[[], None]:
         connection.execute("COMMIT")
 
     return commit
-

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may come in: tokens, roles, personal attributes, the first administrator."""

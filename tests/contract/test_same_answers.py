@@ -1,0 +1,65 @@
+"""A hub on PostgreSQL answers what a hub on SQLite answers: 20,000 requests by chance are sent to both."""
+
+from __future__ import annotations
+
+import re
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from madang.app import open_hub
+from madang.base.clock import FixedClock
+from madang.base.settings import Settings
+from madang.testing.client import Client, ClientResponse
+from madang.testing.postgres import Cluster
+from tests.contract.requests_by_chance import Call, Chance
+
+REQUESTS = 2_500
+SEEDS = range(8)
+# Ids that a hub makes up by chance.
+MADE_UP = re.compile(rb"urn:(uuid|ngsi-ld:[A-Za-z]+):[0-9a-f-]{36}")
+HEADERS = ("content-type", "location", "link", "ngsild-results-count", "ngsild-warning", "allow", "content-range")
+
+
+def shown(answer: ClientResponse) -> tuple[int, dict[str, Any], Any]:
+    """Return what must be the same: everything but the order of the members of a JSON object."""
+    headers = {name: answer.headers.get(name) for name in HEADERS}
+    content = MADE_UP.sub(b"made-up", answer.content)
+    is_json = content and "json" in (headers["content-type"] or "")
+    return answer.status, headers, orjson.loads(content) if is_json else content
+
+
+async def sent(client: Client, call: Call) -> ClientResponse:
+    return await client.request(call.method, call.path, json=call.body, headers=call.headers)
+
+
+@pytest.mark.unwatched  # reading thousands of statements takes longer than sending them
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_both_stores_give_the_same_answers(seed: int, cluster: Cluster, tmp_path: Path) -> None:
+    chance = Chance(seed)
+    statuses: dict[int, int] = {}
+    async with AsyncExitStack() as closing:
+        clocks = [FixedClock(), FixedClock()]
+        embedded = Settings(access="open", data=tmp_path / "data", allow_private_addresses=True, sweep_s=1e6)
+        scaled = Settings(
+            access="open", data=tmp_path / "other", store=cluster.database(), allow_private_addresses=True, sweep_s=1e6
+        )
+        clients = []
+        for settings, clock in zip((embedded, scaled), clocks, strict=True):
+            hub = await closing.enter_async_context(open_hub(settings, url="http://hub.example", clock=clock))
+            clients.append(Client(hub.application))
+            for attribute in ("b", "place") if seed % 2 else ():
+                answer = await clients[-1].post("/madang/v1/indexes", json={"attribute": attribute})
+                assert answer.status in (201, 204), answer.content
+        for _ in range(REQUESTS):
+            call = chance.call()
+            one, other = [shown(await sent(client, call)) for client in clients]
+            assert other == one, call
+            statuses[one[0]] = statuses.get(one[0], 0) + 1
+            for clock in clocks:
+                clock.advance(0.25)
+    # Most of it must have been something else than refusals.
+    assert sum(number for status, number in statuses.items() if status < 300) > REQUESTS * 0.6, statuses
