@@ -16,6 +16,7 @@ from typing import Any
 from madang.app import Hub
 from madang.base.clock import FixedClock
 from madang.core.permits import PERSONAL_KIND
+from madang.core.writer import View
 from madang.model.access import Caller, Grant, Right
 from madang.testing.client import Client
 
@@ -106,8 +107,11 @@ class World:
         self.client = Client(self.hub.application)
 
     async def build(self) -> None:
-        for name in PERSONAL:
-            await self.hub.core.writer.write("", (), lambda view, name=name: view.put_record(PERSONAL_KIND, name, {}))
+        def tag(view: View) -> None:
+            for name in PERSONAL:
+                view.put_record(PERSONAL_KIND, name, {})
+
+        await self.hub.core.writer.write("", (), tag)
         for step, id in enumerate(IDS):
             self.at(step)
             await self._create(id)
@@ -161,7 +165,7 @@ class World:
         if name == "owner":
             return {"type": "Relationship", "object": chance.choice([*SHOPS, *CARS, *BUSES])}
         if name == "note":
-            note = {"type": "Property", "value": word}
+            note: dict[str, Any] = {"type": "Property", "value": word}
             if chance is self.own or (self.profile.sees_note_phone and chance.random() < 0.5):
                 note["phone"] = {"type": "Property", "value": word}
             elif not self.profile.sees_note_phone and self.own.random() < 0.5:

@@ -158,8 +158,7 @@ def _turn(view: View) -> None:
 async def told(store: Store) -> dict[Any, Any]:
     """Return everything that a store tells."""
     answers: dict[Any, Any] = {"sequence": await store.last_sequence(), "check": await store.check()}
-    changes = await store.changes(0, limit=1_000_000)
-    answers["changes"] = changes
+    answers["changes"] = await store.changes(0, limit=1_000_000)
     answers["bookmarks"] = [await store.bookmark(reader) for reader in ("notify", "nobody")]
     answers["expired"] = await store.expired(EVER_US, limit=100)
     answers["tenants"] = await store.tenants()
@@ -168,15 +167,13 @@ async def told(store: Store) -> dict[Any, Any]:
     for tenant in answers["tenants"]:
         answers["types", tenant] = await store.type_names(tenant)
         answers["indexes", tenant] = await store.indexes(tenant)
-        everything = EntityQuery(selectors=(), limit=1_000, count=True)
-        found = await store.find(tenant, everything)
+        found = await store.find(tenant, EntityQuery(selectors=(), limit=1_000, count=True))
         answers["found", tenant] = found
         answers["documents", tenant] = json.dumps([(await store.documents(tenant, [id]))[id] for id in found.ids])
         for question in ("speed>1", "speed==3", "n", 'deep.a=="현"'):
             query = EntityQuery(selectors=(), q=parse(question, CORE), limit=100)
             answers["q", tenant, question] = await store.find(tenant, query)
-        asked = HistoryQuestion(Window(), limit=1_000, count=True)
-        past = await store.history_find(tenant, asked)
+        past = await store.history_find(tenant, HistoryQuestion(Window(), limit=1_000, count=True))
         answers["past", tenant] = past
         reading = HistoryReading(Window(), now="2030-01-01T00:00:00Z")
         answers["history", tenant] = await store.history_read(tenant, past.ids, reading)
@@ -444,6 +441,25 @@ async def test_a_store_that_keeps_something_else_is_found_out(
     with pytest.raises(MoveFailed, match=f"does not read back.*{lost.name}"):
         async with source.snapshot() as city, target.filling() as filling:
             await moving.move(city, Forgetful(filling, lost), quiet)
+    assert await is_untouched(target)
+
+
+async def test_a_full_disk_leaves_the_folder_empty(
+    make: Callable[[str], Place], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = make("sqlite"), make("sqlite")
+    async with opened(source.opener) as hub:
+        await hub.create(*(entity(f"urn:v:{number}", text="x" * 100_000) for number in range(20)))
+    connect = sqlite._connect
+
+    def connect_to_little(path: Path) -> apsw.Connection:
+        connection = connect(path)
+        connection.pragma("max_page_count", 100)
+        return connection
+
+    monkeypatch.setattr(sqlite, "_connect", connect_to_little)
+    with pytest.raises(StoreFailed, match="full"):
+        await copy(source, target)
     assert await is_untouched(target)
 
 

@@ -185,7 +185,7 @@ def test_orders(grid: Pair, selected: str | None) -> None:
 # ---------------------------------------------------------------------- by chance
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     found=stores,
     asked=st.lists(queries, min_size=12, max_size=12),
@@ -206,7 +206,7 @@ def test_both_stores_find_what_matches_says(
         pair.forget()
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(before=stores, after=stores, asked=st.lists(queries, min_size=6, max_size=6))
 def test_the_index_follows_writes(
     pair: Pair, before: list[Document], after: list[Document], asked: list[EntityQuery]

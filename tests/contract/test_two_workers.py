@@ -109,6 +109,22 @@ async def test_writes_at_the_same_time_through_both_are_all_there(pair: Pair) ->
         assert {one["id"]: one["speed"] for one in found} == {f"urn:ngsi-ld:Car:{n}": -n for n in numbers}
 
 
+async def test_whoever_wrote_reads_it_anywhere_while_much_goes_on(pair: Pair) -> None:
+    async def owner(number: int) -> None:
+        path = f"/entities/urn:ngsi-ld:Car:{number}"
+        kind = f"Car{number % 3}"
+        status(await pair.clients[number % 2].post("/entities", json={**car(number, 0), "type": kind}), 201)
+        for value in range(1, 25):
+            writer, reader = pair.clients[value * number % 2], pair.clients[value % 2]
+            status(await writer.patch(path, json=speed(value)), 204)
+            one = status(await reader.get(f"{path}?format=simplified"), 200).json()
+            assert one["speed"] == value
+            found = status(await reader.get(f"/entities?type={kind}&format=simplified&limit=50"), 200).json()
+            assert [each["speed"] for each in found if each["id"] == one["id"]] == [value]
+
+    await asyncio.gather(*(owner(number) for number in range(12)))
+
+
 async def test_types_and_attributes(pair: Pair) -> None:
     for client in pair.clients:
         assert status(await client.get("/types?details=true"), 200).json() == []
@@ -370,6 +386,10 @@ async def test_snapshots(pair: Pair) -> None:
     for client in pair.clients:
         assert status(await client.get(location), 200).json()["snapshotStatus"] == "success"
         assert status(await client.get(f"/entities/{CAR}", headers=frozen), 200).json()["speed"]["value"] == 1
+    for hub in pair.hubs:
+        await hub.core.snapshots.settle()
+    uses = [status(await client.get(location), 200).json()["lastUsedAt"] for client in pair.clients]
+    assert uses[0] == uses[1]
     status(await pair.b.patch(location, json={"snapshotPriority": 9}), 200)
     assert status(await pair.a.get(location), 200).json()["snapshotPriority"] == 9
     status(await pair.b.delete(location), 204)

@@ -23,11 +23,11 @@ import pytest
 
 from madang.base.messages import Messages
 from madang.cli.main import main
-from madang.cli.moving import Place, Progress, place_of
+from madang.cli.moving import Place, Progress, place_of, place_of_settings
 from madang.store.postgres.store import PostgresStore
-from madang.store.sqlite.store import DATABASE_FILE, SqliteStore
+from madang.store.sqlite.store import DATABASE_FILE, LOCK_FILE, SqliteStore
 from madang.testing.postgres import Cluster
-from madang.testing.served import Served
+from madang.testing.served import Served, wait_until
 from madang.testing.store_contract import entity, opened
 
 PASSWORD = "s3cret-w0rd"
@@ -53,7 +53,7 @@ def with_password(url: str) -> str:
     return url.replace("madang@", f"madang:{PASSWORD}@")
 
 
-def fill(place: str, number: int = 30) -> None:
+def fill(place: str, number: int = 30, text: str = "") -> None:
     """Make a small city in a folder or a database."""
 
     async def make() -> None:
@@ -63,7 +63,7 @@ def fill(place: str, number: int = 30) -> None:
             return store
 
         async with opened(opener) as hub:
-            await hub.create(*(entity(f"urn:v:{n}", speed=n) for n in range(number)))
+            await hub.create(*(entity(f"urn:v:{n}", speed=n, text=text) for n in range(number)))
 
     asyncio.run(make())
 
@@ -173,21 +173,44 @@ def test_a_hub_does_not_start_on_a_store_that_is_being_filled(hubs: list[Served]
     assert len(entities_of(serve(hubs, tmp_path / "there"))) == 30
 
 
+def test_a_hub_that_starts_while_its_database_is_filled_serves_the_whole_city(
+    hubs: list[Served], cluster: Cluster, tmp_path: Path
+) -> None:
+    fill("city")
+    database = cluster.database()
+    with subprocess.Popen(
+        [sys.executable, "-c", _HELD, database], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=tmp_path
+    ) as filling:
+        assert filling.stdin is not None
+        assert filling.stdout is not None
+        assert filling.stdout.readline() == b"half\n"
+        hub = Served.start(tmp_path / "unused", "--port", "0", "--access", "open", "--store", database)
+        hubs.append(hub)
+        connected = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'madang start'"
+        wait_until(lambda: asyncio.run(_value(database, connected)) > 0, "the hub did not come to its database")
+        filling.stdin.close()
+        assert filling.wait(30) == 0
+    hub.await_ready()
+    assert len(entities_of(hub)) == 30
+
+
 _HELD = """
 import asyncio, sys
 from pathlib import Path
 from madang.store import moving
+from madang.store.postgres import moving as postgres
 from madang.store.sqlite import moving as sqlite
 
-async def main():
-    async with sqlite.snapshot_of(Path("city")) as city, sqlite.filling_of(Path("there")) as filling:
+async def main(url=""):
+    there = postgres.filling_of(url) if url else sqlite.filling_of(Path("there"))
+    async with sqlite.snapshot_of(Path("city")) as city, there as filling:
         def tell(what, section, done, total):
             if what == "verifying" and section == "entities" and done:
                 print("half", flush=True)
                 sys.stdin.read()
         await moving.move(city, filling, tell)
 
-asyncio.run(main())
+asyncio.run(main(*sys.argv[1:]))
 """
 
 
@@ -215,6 +238,23 @@ sys.exit(main.main(sys.argv[1:]))
 """
 
 
+@pytest.mark.parametrize("arguments", ["backup new --data city", "store copy city new", "restore kept --data new"])
+def test_a_disk_without_room_is_one_line_and_leaves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: str
+) -> None:
+    fill("city", 5, text=os.urandom(200_000).hex())
+    said(capsys, "backup", "kept", "--data", "city")
+    code = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+    code += "from madang.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, *arguments.split()]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert ended.returncode == 1
+    assert [line for line in ended.stderr.splitlines() if "Traceback" in line] == []
+    assert ended.stderr.splitlines()[-1].startswith("madang: ")
+    assert not (tmp_path / "new").exists() or [path.name for path in (tmp_path / "new").iterdir()] == [LOCK_FILE]
+    assert sorted(path.name for path in tmp_path.iterdir()) in (["city", "kept"], ["city", "kept", "new"])
+
+
 # ---------------------------------------------------------------------- what the commands say
 
 
@@ -238,15 +278,27 @@ def test_counts_and_checksums_are_printed_and_no_password(
     assert PASSWORD not in repr(Place(None, there))
 
 
+def test_places_are_what_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MADANG_STORE", "postgresql://me@host/d")
+    monkeypatch.setenv("MADANG_DATA", "here")
+    monkeypatch.setenv("MADANG_WORKERS", "no number, and no matter")
+    assert place_of("sqlite") == place_of("sqlite:here") == place_of("here") == Place(Path("here"))
+    assert place_of("postgres://host/d") == Place(None, "postgres://host/d")
+    assert place_of_settings({}) == Place(None, "postgresql://me@host/d")
+    assert place_of_settings({"store": "sqlite", "data": "there"}) == Place(Path("there"))
+
+
 def test_a_terminal_gets_a_bar_and_a_file_gets_lines() -> None:
     above, below = pty.openpty()
     with os.fdopen(below, "w") as terminal, Progress(Messages("en"), terminal) as progress:
         for done in range(0, 101, 10):
             progress.tell("copying", "changes", done, 100)
-    shown = os.read(above, 10_000).decode()
+    shown = b""
+    while not shown.endswith(b"\n"):
+        shown += os.read(above, 10_000)
     os.close(above)
-    assert "[..............................] copying changes: 0 of 100" in shown
-    assert shown.endswith("[##############################] copying changes: 100 of 100\r\n")
+    assert b"[..............................] copying changes: 0 of 100" in shown
+    assert shown.endswith(b"[##############################] copying changes: 100 of 100\r\n")
     lines = io.StringIO()
     with Progress(Messages("ko"), lines) as progress:
         progress.tell("copying", "changes", 0, 100)
@@ -341,11 +393,12 @@ def places(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     return folder, names
 
 
-async def _rows_in(url: str) -> int:
+async def _value(url: str, sql: str) -> int:
     connection = await asyncpg.connect(url)
-    rows = await connection.fetchval("SELECT count(*) FROM madang.change")
-    await connection.close()
-    return int(rows)
+    try:
+        return int(await connection.fetchval(sql))
+    finally:
+        await connection.close()
 
 
 @pytest.mark.parametrize(("command", "code", "says"), REFUSED, ids=[command for command, _, _ in REFUSED])
@@ -377,16 +430,51 @@ def test_bad_input_is_one_clear_line_and_changes_nothing(
         assert PASSWORD not in out.err
         assert "Traceback" not in out.err
     assert everything(folder) == before
-    assert asyncio.run(_rows_in(names["full"])) == 30
+    assert asyncio.run(_value(names["full"], "SELECT count(*) FROM madang.change")) == 30
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_what_may_not_be_written_or_read_is_named(
-    places: tuple[Path, dict[str, str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder, _ = places
-    denied = tmp_path / "denied"
-    denied.mkdir(mode=0o500)
-    assert "Permission denied" in said(capsys, "backup", str(denied / "new"), "--data", str(folder / "city"), code=1)
-    assert "cannot be used" in said(capsys, "store", "copy", str(folder / "city"), str(denied / "new"), code=1)
-    assert list(denied.iterdir()) == []
+_AS_NOBODY = """
+import encodings.cp437, os, sys
+from madang.cli import backup, main, restore, store
+from madang.store.postgres import moving
+from madang.store.sqlite import moving
+
+if os.geteuid() == 0:
+    os.setgid(65534)
+    os.setuid(65534)
+sys.exit(main.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "says"),
+    [
+        ("backup denied/new --data city", 1, "cannot be written: Permission denied"),
+        ("store copy city denied/new", 1, "cannot be used: Permission denied"),
+        ("restore kept --data denied", 1, "cannot be used: Permission denied"),
+        ("restore hidden --data open/new", 2, "cannot be read: Permission denied"),
+        ("backup --verify hidden", 2, "cannot be read: Permission denied"),
+        ("backup open/new --data secret", 1, "cannot be used: "),
+    ],
+)
+def test_what_may_not_be_read_or_written_is_named(tmp_path: Path, command: str, code: int, says: str) -> None:
+    for parent in (tmp_path, *tmp_path.parents[:2]):
+        parent.chmod(0o755)
+    fill("city")
+    fill("secret")
+    assert main(["backup", "kept", "--data", "city"]) == 0
+    for name, rights in (("denied", 0o555), ("open", 0o777)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name).chmod(rights)
+    (tmp_path / "city").chmod(0o777)
+    (tmp_path / "secret").chmod(0)
+    (tmp_path / "kept").chmod(0o644)
+    (tmp_path / "hidden").write_bytes(b"")
+    (tmp_path / "hidden").chmod(0)
+    child = [sys.executable, "-c", _AS_NOBODY, *command.split()]
+    ended = subprocess.run(child, capture_output=True, text=True, cwd=tmp_path, check=False)
+    (tmp_path / "secret").chmod(0o755)
+    lines = [line for line in ended.stderr.splitlines() if not line.startswith("verifying")]
+    assert (ended.returncode, len(lines)) == (code, 1), ended.stderr
+    assert says in lines[0]
+    assert list((tmp_path / "denied").iterdir()) == list((tmp_path / "open").iterdir()) == []

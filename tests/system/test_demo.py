@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 import pytest
 
-from madang.testing.served import WAIT_S, wait_until
+from madang.testing.served import OPEN_LINE, WAIT_S, wait_until
 
 READY_S = 60.0  # the promise, on a machine that does nothing else
 TYPES = {
@@ -140,7 +140,7 @@ def test_it_lives(playing: Playing) -> None:
 def test_a_second_start_goes_on_where_it_was(folder: Path, playing: Playing) -> None:
     before = playing.told()
     assert playing.stop() == 0
-    assert playing.end() == ""
+    assert playing.end() == f"madang: {OPEN_LINE}\n"
     again = Playing(folder, "--speed", "600").await_ready()
     try:
         after = again.told()
@@ -154,7 +154,7 @@ def test_a_second_start_goes_on_where_it_was(folder: Path, playing: Playing) -> 
         assert again.stop(signal.SIGINT) == 0
         assert "The city sleeps" in (again.process.stdout.read() if again.process.stdout else "")
     finally:
-        assert again.end() == ""
+        assert again.end() == f"madang: {OPEN_LINE}\n"
 
 
 @pytest.mark.parametrize(

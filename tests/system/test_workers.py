@@ -24,7 +24,7 @@ import asyncpg
 import pytest
 
 from madang.testing.postgres import Cluster
-from madang.testing.receiver import Receiver
+from madang.testing.receiver import Received, Receiver
 from madang.testing.served import WAIT_S, Served, alive, wait_until
 
 Serve = Callable[..., Served]
@@ -129,6 +129,12 @@ def refused(serve: Serve, store: str, *flags: str, code: int = 2, **environment:
     hub = serve(store, *flags, ready=False, **environment)
     assert hub.process.wait(WAIT_S) == code
     return hub.errors().splitlines()
+
+
+def await_workers(hub: Served) -> None:
+    """Return when all workers serve: of so many connections some fall to each."""
+    with kept_connections(hub.url, 16) as connections:
+        assert {status_of(connection, "/health/ready") for connection in connections} == {200}
 
 
 def await_line(hub: Served, begin: str) -> None:
@@ -242,16 +248,19 @@ async def test_a_notification_arrives_soon_after_its_worker_died(serve: Serve, c
         }
         assert (await asyncio.to_thread(hub.request, "POST", "/ngsi-ld/v1/subscriptions", subscription))[0] == 201
         for number, worker in enumerate([0, *hub.children()]):
+            await asyncio.to_thread(await_workers, hub)
             if worker:
                 os.kill(worker, signal.SIGKILL)
                 await asyncio.to_thread(wait_until, partial(dead, worker), "the worker lives on")
-            entity = {**ENTITY, "id": f"urn:ngsi-ld:T:{number}"}
+            id = f"urn:ngsi-ld:T:{number}"
+            entity = {**ENTITY, "id": id}
             assert (await asyncio.to_thread(hub.request, "POST", "/ngsi-ld/v1/entities", entity))[0] == 201
-            told = entity["id"]
-            await receiver.wait_for(
-                lambda received, told=told: any(each.body["data"][0]["id"] == told for each in received),  # type: ignore[misc]
-                timeout_s=TAKEN_OVER_S,
-            )
+            await receiver.wait_for(partial(was_told, id), timeout_s=TAKEN_OVER_S)
+
+
+def was_told(id: str, received: list[Received]) -> bool:
+    """Tell whether a notification has come about an entity; what was told before may be told with it once more."""
+    return any(entity["id"] == id for each in received for entity in each.body["data"])
 
 
 # ---------------------------------------------------------------------- a database that is not there, or says no
@@ -297,8 +306,8 @@ def test_a_hub_that_waits_for_its_database_can_be_stopped(serve: Serve, own_clus
 
 def test_an_unknown_database_is_refused_at_once(serve: Serve, cluster: Cluster) -> None:
     (line,) = refused(serve, cluster.url("nowhere"), "--workers", "2")
-    assert "nowhere" in line
-    assert "cannot be used" in line
+    assert "There is no database" in line
+    assert "/nowhere;" in line
 
 
 def test_a_wrong_password_is_refused_at_once_and_not_shown(serve: Serve, own_cluster: Cluster) -> None:
@@ -311,7 +320,7 @@ def test_a_wrong_password_is_refused_at_once_and_not_shown(serve: Serve, own_clu
     wait_until(lambda: _is_guarded(guarded), "the password is not asked for")
     wrong = guarded.replace(PASSWORD, "opensaysme")
     (line,) = refused(serve, wrong, "--workers", "2")
-    assert "password" in line
+    assert "refuses the user or the password" in line
     assert "opensaysme" not in line
     assert query(url, "SELECT to_regclass('madang.version')::text") is None
 

@@ -21,7 +21,12 @@ LATER = "2027-01-01T00:00:00Z"
 
 
 def car(**attributes: Any) -> dict[str, Any]:
-    made = {"id": "urn:a", "type": "Car", "createdAt": "2026-01-01T00:00:00Z", "modifiedAt": "2026-01-09T00:00:00Z"}
+    made: dict[str, Any] = {
+        "id": "urn:a",
+        "type": "Car",
+        "createdAt": "2026-01-01T00:00:00Z",
+        "modifiedAt": "2026-01-09T00:00:00Z",
+    }
     for name, value in attributes.items():
         is_instance = isinstance(value, dict | list)
         made[name] = value if is_instance else {"type": "Property", "value": value, "modifiedAt": made["createdAt"]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from madang.administration.manners import answer
+from madang.administration.manners import answer, without_body
 from madang.wire.http import Request, Response, Route
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def routes(first: FirstAdministrator) -> list[Route]:
         return Response(200, _PAGE.format(content=_ASK).encode(), list(_HEADERS))
 
     async def make(request: Request) -> Response:
+        await without_body(request)
         secret, token = await first.use(request.parameters["secret"])
         if _wants_json(request):
             return answer(201, {"token": secret, "id": token.id, "roles": list(token.roles)})

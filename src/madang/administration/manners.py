@@ -54,6 +54,12 @@ async def read_body(request: Request, contexts: Contexts) -> tuple[Json, Context
     return data, await context_of(request, contexts)
 
 
+async def without_body(request: Request) -> None:
+    """Return if there is no body, or one that says nothing. Raises: BadRequestData: it would not be looked at."""
+    if (await request.body()).strip() not in (b"", b"{}"):
+        raise BadRequestData("This request takes no body; allowed is none, or {}", where="")
+
+
 def answer(status: int, data: Json, headers: Sequence[tuple[str, str]] = ()) -> Response:
     """Return an answer with a JSON body."""
     return Response(status, orjson.dumps(data), [*_HEADERS, *headers])

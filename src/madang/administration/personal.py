@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from madang.administration.manners import answer, context_of, tenant_of
+from madang.administration.manners import answer, context_of, tenant_of, without_body
 from madang.base.errors import BadRequestData
 from madang.model.access_form import ATTRIBUTE_BYTES_MAX
 from madang.wire.http import Request, Response, Route
@@ -39,6 +39,7 @@ class _Personal:
     async def tag(self, request: Request) -> Response:
         tenant = tenant_of(request)
         self._access.need_administrator(tenant)
+        await without_body(request)
         is_new = await self._access.tag_personal(tenant, await self._attribute(request, tenant))
         return Response(201 if is_new else 204)
 

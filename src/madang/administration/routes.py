@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from madang.administration import first, me, personal, roles, tokens
+from madang.wire.parameters import without_parameters
 
 if TYPE_CHECKING:
     from madang.base.clock import Clock
@@ -16,10 +17,12 @@ if TYPE_CHECKING:
 
 def routes(access: Access, contexts: Contexts, clock: Clock) -> list[Route]:
     """Return the route table of the room."""
-    return [
-        *me.routes(access, contexts),
-        *tokens.routes(access, contexts, clock),
-        *roles.routes(access, contexts),
-        *personal.routes(access, contexts),
-        *first.routes(access.first_administrator),
-    ]
+    return without_parameters(
+        [
+            *me.routes(access, contexts),
+            *tokens.routes(access, contexts, clock),
+            *roles.routes(access, contexts),
+            *personal.routes(access, contexts),
+            *first.routes(access.first_administrator),
+        ]
+    )

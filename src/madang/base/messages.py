@@ -78,6 +78,18 @@ CATALOGUE: Final[dict[str, dict[Language, str]]] = {
         "en": "The database {store} cannot be opened by this version: {reason}",
         "ko": "이 버전으로는 데이터베이스 {store}를 열 수 없습니다: {reason}",
     },
+    "database_login": {
+        "en": "The database {store} refuses the user or the password; see MADANG_STORE, PGPASSWORD and pg_hba.conf",
+        "ko": "데이터베이스 {store}가 사용자나 암호를 거절합니다. MADANG_STORE, PGPASSWORD, pg_hba.conf를 보세요",
+    },
+    "database_unknown": {
+        "en": "There is no database {store}; make it with CREATE DATABASE, or name another with --store",
+        "ko": "데이터베이스 {store}가 없습니다. CREATE DATABASE로 만들거나 --store로 다른 것을 적으세요",
+    },
+    "database_rights": {
+        "en": "This user may not do what is needed in the database {store}; let the user own it, or grant the rights",
+        "ko": "이 사용자는 데이터베이스 {store}에서 필요한 일을 할 수 없습니다. 소유자로 하거나 권한을 주세요",
+    },
     "database_unusable": {
         "en": "The database {store} cannot be used: {reason}",
         "ko": "데이터베이스 {store}를 쓸 수 없습니다: {reason}",
@@ -334,7 +346,7 @@ CATALOGUE: Final[dict[str, dict[Language, str]]] = {
     },
     "access_loopback": {
         "en": "{host} can be reached from outside; without a log-in (--access open) the hub listens on loopback only",
-        "ko": "{host}는 밖에서 닿을 수 있습니다. 로그인 없이(--access open)는 자기 컴퓨터 주소(127.0.0.1)에서만 기다립니다",
+        "ko": "{host}는 밖에서 닿을 수 있습니다. 로그인 없이(--access open)는 127.0.0.1에서만 기다립니다",
     },
     "oidc_issuer_invalid": {
         "en": "MADANG_OIDC_ISSUER is not the URL of an issuer: allowed are https://…, and http://… on loopback only",

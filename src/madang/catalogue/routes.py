@@ -11,17 +11,20 @@ from madang.base.errors import BadRequestData, InvalidRequest
 from madang.core.indexes import Indexes
 from madang.model.jsonld.context import CORE
 from madang.wire.http import Request, Response, Route
+from madang.wire.parameters import without_parameters
 
 _JSON: Final = [("content-type", "application/json")]
 
 
 def routes(indexes: Indexes) -> list[Route]:
     """Return the route table of the catalogue room."""
-    return [
-        Route(("GET",), "/indexes", lambda request: _list(indexes, request)),
-        Route(("POST",), "/indexes", lambda request: _declare(indexes, request)),
-        Route(("DELETE",), "/indexes/{attribute}", lambda request: _drop(indexes, request)),
-    ]
+    return without_parameters(
+        [
+            Route(("GET",), "/indexes", lambda request: _list(indexes, request)),
+            Route(("POST",), "/indexes", lambda request: _declare(indexes, request)),
+            Route(("DELETE",), "/indexes/{attribute}", lambda request: _drop(indexes, request)),
+        ]
+    )
 
 
 async def _list(indexes: Indexes, request: Request) -> Response:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from madang.base.errors import HubError, StoreFailed
 from madang.base.limits import POSTGRES_READ_CONNECTIONS
 from madang.base.settings import store_name
+from madang.cli.database_refusal import database_refusal
 from madang.cli.finding import Finding, good, problem
 
 if TYPE_CHECKING:
@@ -55,11 +56,11 @@ async def _examine(settings: Settings) -> list[Finding]:
                     found.append(finding)  # noqa: PERF401 (what was found before a failure is kept)
         finally:
             connection.terminate()
-    except StoreFailed as error:
-        key = "database_unusable" if error.retry_after_s is None else "database_silent"
-        found.append(problem(key, store=store, reason=error.detail))
     except HubError as error:
-        found.append(problem("database_unusable", store=store, reason=error.detail))
+        message, values = database_refusal(settings.store, error)
+        if isinstance(error, StoreFailed) and error.retry_after_s is not None:
+            message = "database_silent"
+        found.append(problem(message, **values))
     return found
 
 

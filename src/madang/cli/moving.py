@@ -61,7 +61,7 @@ def place_of(text: str) -> Place:
     Raises: MoveRefused: it names none.
     """
     if text == STORE_IN_FOLDER:
-        return place_of_settings({})
+        return place_of_settings({"store": STORE_IN_FOLDER})
     scheme, colon, _ = text.partition(":")
     if colon and scheme in STORE_SCHEMES:
         try:

@@ -27,6 +27,7 @@ from madang.base.errors import Conflict, HubError, StoreFailed, Unsupported
 from madang.base.limits import SHUTDOWN_DRAIN_S
 from madang.base.meters import Meters
 from madang.base.settings import STORE_IN_FOLDER, store_name
+from madang.cli.database_refusal import database_refusal
 from madang.cli.exit_codes import EXIT_FAILED, EXIT_GOOD, EXIT_REFUSED, EXIT_SAID
 from madang.cli.listening import BACKLOG_CONNECTIONS, url_of
 from madang.wire.health import Waiting
@@ -116,8 +117,8 @@ def _refusal(settings: Settings, messages: Messages, error: HubError) -> str:
         key = "data_in_use" if isinstance(error, Conflict) else "data_unusable"
         key = "data_newer" if isinstance(error, Unsupported) else key
         return messages.line(key, data=settings.data, reason=error.detail)
-    key = "database_newer" if isinstance(error, Unsupported) else "database_unusable"
-    return messages.line(key, store=store_name(settings.store), reason=error.detail)
+    message, values = database_refusal(settings.store, error)
+    return messages.line(message, **values)
 
 
 async def _open(

@@ -11,9 +11,11 @@ In an exclusive store there is nobody to share with: a job starts when it is add
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol, TypeAlias
 
 from madang.base.limits import LEASE_RENEW_S, LEASE_S, LEASE_STOP_S
@@ -43,6 +45,7 @@ class _Job:
     running: bool = False  # from the moment it begins to start
     starting: asyncio.Task[None] | None = None
     keeper: asyncio.Task[None] | None = None
+    unanswered: bool = False  # the store did not answer the last time
     looking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -97,13 +100,10 @@ class Leases:
 
     async def close(self) -> None:
         """End all jobs in good order, the last one first, and give the leases back."""
-        while self._jobs:
-            job = self._jobs[-1]
-            if self._exclusive:
-                await job.stop()
-            else:
-                await self._leave(job)
-            self._jobs.pop()
+        async with contextlib.AsyncExitStack() as closing:
+            for job in self._jobs:
+                closing.push_async_callback(job.stop if self._exclusive else partial(self._leave, job))
+        self._jobs.clear()
 
     async def abandon(self) -> None:
         """Stop everything where it stands and keep the leases, as a crash would (for tests)."""
@@ -151,10 +151,14 @@ class Leases:
             timeout_s = min(timeout_s, max(0.0, job.until_s - LEASE_STOP_S - self._now_s()))
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._store.lease(job.name, self._holder, LEASE_S)
+                held = await self._store.lease(job.name, self._holder, LEASE_S)
         except Exception as error:  # noqa: BLE001 - whatever it is: the lease runs out, or the next look gets it
-            log.warning("the lease %s could not be asked for: %s", job.name, type(error).__name__)
+            if not job.unanswered:
+                log.warning("the lease %s could not be asked for: %s", job.name, type(error).__name__)
+            job.unanswered = True
             return None
+        job.unanswered = False
+        return held
 
     async def _begin(self, job: _Job) -> None:
         """Start the job; its lease is renewed meanwhile."""

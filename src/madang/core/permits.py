@@ -80,7 +80,10 @@ class Permits:
 
         Raises: Denied: no grant has the right in the tenant; said alike whether there is such a tenant or not.
         """
-        permit = self.of(right, tenant)
+        who = caller()
+        if who.kind in _FREE:
+            return ALL
+        permit = self._limited(who, right, frozenset({right}), tenant)
         if permit.none:
             raise Denied(f"You need a grant with the right {right} in this tenant")
         return permit

@@ -144,13 +144,18 @@ class Notifier:
         await self._write_bookmark()
         while await self._core.subscriptions.flush():
             pass
-        self._core.subscriptions.hand_over()
+        self._hand_over()
 
     async def abort(self) -> None:
         """Stop where it stands, as a crash would: no bookmark is written."""
         await self._halt()
+        self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Keep nothing of what another worker does from now on."""
         if self._follows:
             self._core.subscriptions.hand_over()
+            self._reset()
 
     async def _halt(self) -> None:
         self._stopping = True

@@ -54,7 +54,8 @@ _BLOCK_BYTES: Final = 1024 * 1024
 _LEVEL: Final = 1
 # What the reading of a file says that only looks like a backup.
 _BROKEN: Final = (
-    *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, LookupError, TypeError, ValueError),
+    *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError),
+    *(KeyError, IndexError, TypeError, ValueError),
 )
 _RIGHTS: Final = 0o600  # a backup holds all that is known of a city
 

@@ -4,8 +4,8 @@
 A document is stored as orjson writes it: without spaces, with one way to write each text and number. So a name that is
 there stands in the text as `"name":`, and no text can look like that, because its quotation marks are escaped. The
 commonest form of an attribute, one instance beginning with its type and a plain value, is compared with numbers; every
-other form is let through. This costs a quarter of what casting the text to jsonb costs, and cannot fail, as casts do
-over U+0000.
+other form is let through. This takes less than half of the time of casting the text to jsonb, and cannot fail, as casts
+do over U+0000.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Questions answered on one connection, within one snapshot of the data.
 
-What SQL knows for sure it answers alone. Else documents are looked at in Python, a piece at a time and in a thread:
-first a few in the order asked for, which fills the page when many answer; then all that the conditions let through.
+What SQL knows for sure it answers alone. Else documents are looked at in Python, a piece at a time: first a few in the
+order asked for, which fills the page when many answer; then all that the conditions let through.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from operator import itemgetter
 from typing import Any, Final
@@ -42,6 +42,9 @@ _LOOK_UPS_MAX: Final = 6
 _WALKED_ROWS: Final = (400, 4_000)
 _STREAMED_ROWS: Final = 1_000
 _KEPT_MIN: Final = 5_000
+# What the event loop does in one go: about a millisecond's work.
+_SLICE_ROWS: Final = 128
+_SLICE_CHARACTERS: Final = 200_000
 
 Line = Sequence[Any]  # key, id, body
 Answer = tuple[tuple[Any, ...], str]  # what it is sorted by, and its id
@@ -129,11 +132,13 @@ class Reading:
 
     async def _walk(self, order: Ordered) -> Found | None:
         """Return the page, if it is filled (or all is seen) within a few pieces in the order asked for."""
-        if order.others is not None and await self._fetch(order.others):
-            return None
         query = self._narrowed.query
         end = query.offset + query.limit
         sure = self._is_sure(joined=False)
+        if not sure and end > _WALKED_ROWS[-1] // 2:
+            return None  # so many documents at once are too much
+        if order.others is not None and await self._fetch(order.others):
+            return None
         answers: list[str] = []
         walked = 0
         for size in (end + 1,) if sure else (max(rows, 2 * end + 2) for rows in _WALKED_ROWS):
@@ -198,14 +203,32 @@ class Reading:
         if not lines:
             return []
         test = _Test(self._narrowed, decided=self._is_decided(joined=joined), keys=keys)
-        if test.is_light:
-            return test.answers(lines)
-        return await asyncio.get_running_loop().run_in_executor(None, test.answers, lines)
+        found: list[Answer] = []
+        for slice, characters in _slices(lines):
+            if test.is_slow or characters > _SLICE_CHARACTERS:
+                found += await asyncio.get_running_loop().run_in_executor(None, test.answers, slice)
+            else:
+                # Turns are cheaper than threads, which would keep taking the interpreter from each other.
+                found += test.answers(slice)
+                await asyncio.sleep(0)
+        return found
 
     async def _fetch(self, sql: Sql) -> list[Any]:
         text, parameters = numbered(sql)
         rows: list[Any] = await self._connection.fetch(text, *parameters)
         return rows
+
+
+def _slices(lines: list[Line]) -> Iterator[tuple[list[Line], int]]:
+    """Yield the rows, few at a time, with the length of their bodies; a row that is long by itself comes alone."""
+    start = characters = 0
+    for number, (_, _, body) in enumerate(lines):
+        length = 0 if body is None else len(body)
+        if number > start and (number - start == _SLICE_ROWS or characters + length > _SLICE_CHARACTERS):
+            yield lines[start:number], characters
+            start, characters = number, 0
+        characters += length
+    yield lines[start:], characters
 
 
 class _Test:
@@ -219,8 +242,10 @@ class _Test:
         self._pattern = None if pattern is None or not decided else regex.compile(pattern, "idPattern")
 
     @property
-    def is_light(self) -> bool:
-        return self._decided and not self._query.order and self._pattern is None
+    def is_slow(self) -> bool:
+        """Whether one document may take long, however small it is."""
+        query = self._query
+        return query.extra is not None or query.geo is not None or any(part.reference for part in query.order)
 
     def answers(self, lines: Sequence[Line]) -> list[Answer]:
         found: list[Answer] = []

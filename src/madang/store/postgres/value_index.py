@@ -79,6 +79,8 @@ class ValueIndex:
         while bodies := await stored.fetch(_FILL_ROWS):
             lines = await asyncio.to_thread(_lines_of, bodies, {attribute: key})
             await _insert(connection, tenant, lines)
+        for table in (NUMBER, TEXT, TIME, BOX):  # or the first questions would be planned for empty tables
+            await connection.execute(f"ANALYZE {table}")
         return True
 
     async def drop(self, connection: asyncpg.Connection, tenant: int, attribute: str) -> bool:
