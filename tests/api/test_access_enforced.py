@@ -291,6 +291,19 @@ async def test_the_area_counts_before_and_after(callers: Callers) -> None:
     assert (await callers.ask(grant, "POST", "/entities", json={"id": "urn:car:6", "type": "Car"})).status == 403
 
 
+async def test_a_purge_chooses_by_what_may_be_read(callers: Callers) -> None:
+    """Else what is gone would tell what the hidden values were."""
+    grants = [Grant(READ, attributes=("speed",)), Grant(frozenset({Right.DELETE}), purpose="care")]
+    hidden = await callers.ask(grants, "DELETE", "/entities?type=Car&q=brand==%22Kia%22")
+    assert hidden.status == 204
+    assert names(await callers.everything.get("/entities?type=Car")) == ["urn:car:1", "urn:car:2"]
+    chosen = await callers.ask(grants, "DELETE", "/entities?type=Car&q=speed%3E6")
+    assert chosen.status == 204
+    assert names(await callers.everything.get("/entities?type=Car")) == ["urn:car:1"]
+    blind = await callers.ask(grants[1], "DELETE", "/entities?type=Car")
+    assert blind.status == 403
+
+
 async def test_the_log_tells_who_wrote(callers: Callers) -> None:
     await callers.ask(Grant(CHANGE, purpose="care"), "PATCH", "/entities/urn:car:1/attrs", json={"speed": 6})
     rows = await callers.hub.core.store.changes(0, limit=100)

@@ -60,15 +60,17 @@ async def test_both_stores_give_the_same_answers(seed: int, cluster: Cluster, tm
             access="open", data=tmp_path / "other", store=cluster.database(), allow_private_addresses=True, sweep_s=1e6
         )
         clients = []
-        for settings, clock in zip((embedded, scaled), clocks, strict=True):
+        # Of PostgreSQL there are two workers, which take the requests in turns.
+        for settings, clock in zip((embedded, scaled, scaled), (*clocks, clocks[1]), strict=True):
             hub = await closing.enter_async_context(open_hub(settings, url="http://hub.example", clock=clock))
             clients.append(Client(hub.application))
+        for client in clients[:2]:
             for attribute in ("b", "place") if seed % 2 else ():
-                answer = await clients[-1].post("/madang/v1/indexes", json={"attribute": attribute})
+                answer = await client.post("/madang/v1/indexes", json={"attribute": attribute})
                 assert answer.status in (201, 204), answer.content
-        for _ in range(REQUESTS):
+        for number in range(REQUESTS):
             call = chance.call()
-            one, other = [shown(await sent(client, call)) for client in clients]
+            one, other = [shown(await sent(client, call)) for client in (clients[0], clients[1 + number % 2])]
             assert same(one, other), (call, one, other)
             statuses[one[0]] = statuses.get(one[0], 0) + 1
             for clock in clocks:

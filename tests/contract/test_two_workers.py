@@ -125,6 +125,15 @@ async def test_whoever_wrote_reads_it_anywhere_while_much_goes_on(pair: Pair) ->
     await asyncio.gather(*(owner(number) for number in range(12)))
 
 
+async def test_an_entity_that_another_worker_deleted_with_its_history_can_be_created_again(pair: Pair) -> None:
+    for number in range(3):
+        status(await pair.a.post("/entities", json=car(1, number)), 201)
+        assert status(await pair.b.get("/entities/urn:ngsi-ld:Car:1"), 200)
+        status(await pair.b.delete("/entities/urn:ngsi-ld:Car:1"), 204)
+        status(await pair.b.delete("/temporal/entities/urn:ngsi-ld:Car:1"), 204)
+        status(await pair.a.get("/entities/urn:ngsi-ld:Car:1"), 404)
+
+
 async def test_types_and_attributes(pair: Pair) -> None:
     for client in pair.clients:
         assert status(await client.get("/types?details=true"), 200).json() == []

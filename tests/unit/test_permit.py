@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -156,6 +157,18 @@ def test_a_name_that_is_seen_everywhere_is_never_hidden(
     for name, _ in attributes_of(document):
         if visible is not None and permit.sees_everywhere(name):
             assert name in visible
+
+
+@given(documents(), st.lists(grants(), min_size=1, max_size=2))
+def test_the_place_that_a_store_is_asked_for_loses_nothing_that_is_visible(
+    document: dict[str, Any], some: list[Grant]
+) -> None:
+    same_area = [replace(grant, area=AREAS[0]) for grant in some]
+    permit = Permit(same_area)
+    assert permit.place is not None
+    if permit.visible(document) is not None:
+        assert matches(permit.place, document)
+    assert Permit([*same_area, Grant(READ, types=("Car",))]).place is None
 
 
 @given(documents(), st.lists(grants(), max_size=3), st.lists(st.sampled_from(TYPES), min_size=1, max_size=2))

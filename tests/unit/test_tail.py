@@ -93,7 +93,7 @@ class Turn:
     def __init__(self, log: Log) -> None:
         self._log = log
         self._rows: list[Row] = []
-        self.seen = Seen(len(log.rows), log.generation)
+        self.seen = self.reached = Seen(len(log.rows), log.generation)
 
     async def documents(self, tenant: str, ids: Sequence[str]) -> dict[str, Json]:  # noqa: ARG002
         return {}
@@ -107,6 +107,7 @@ class Turn:
         for write in writes.entities:
             self._rows += [(write.tenant, "", write.entity, None)] * len(write.changes or ())
         self._rows += [(each.tenant, each.kind, each.id, each.body) for each in writes.records if each.logged]
+        self.reached = Seen(self.seen.sequence + len(self._rows), self.seen.generation)
         return self.seen.sequence + 1
 
     async def commit(self) -> None:

@@ -102,6 +102,7 @@ SNAPSHOT_RECEIVER_PAIRS_MAX = 50
 NOTIFICATION_GATHER_S = 0.04
 TAIL_ENTITIES_MAX = 5_000  # that others wrote since the last look; of more, everything at hand is forgotten
 POSTGRES_READ_CONNECTIONS = 6  # of one worker
+POSTGRES_SHORT_CONNECTIONS = 2  # of these, kept for questions of one statement
 POSTGRES_CONNECT_S = 5.0
 POSTGRES_SILENT_MS = 11_000  # unanswered packets of a connection, after which it is given up
 POSTGRES_STATEMENT_S = 120.0

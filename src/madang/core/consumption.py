@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import orjson
@@ -202,7 +203,7 @@ class Consumption:
             if selectors is None:
                 return Found([], 0 if query.count else None)
             query = replace(query, selectors=selectors)
-            find = self._store.find if store_may_answer(query, permit) else self._visible.find
+            find = self._store.find if store_may_answer(query, permit) else partial(self._visible.find, permit)
         found = await find(tenant, query)
         if found.ids or not query.offset or not query.limit:
             return found

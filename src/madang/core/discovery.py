@@ -187,7 +187,7 @@ class Discovery:
         selectors = permit.narrow(())
         offset, more = 0, selectors is not None
         while more and selectors is not None:
-            query = EntityQuery(selectors, limit=PAGE_ENTITIES_MAX, offset=offset)
+            query = EntityQuery(selectors, geo=permit.place, limit=PAGE_ENTITIES_MAX, offset=offset)
             found = await self._store.find(tenant, query)
             for document in (await self._consumption.documents(tenant, found.ids, keep=False)).values():
                 entities_by_type.update(types_of(document))

@@ -88,6 +88,9 @@ class Tail:
             tenants = await self._store.tenants()
             for hears_tenants in self._generations:
                 _tell(hears_tenants, tenants)
+            # Rows may have been taken out of the log, so it cannot say of all entities that they were written.
+            for listener in self._entities:
+                _tell(listener, None)
         if seen.sequence > self.seen.sequence:
             touched = await self._store.touched(self.seen.sequence, seen.sequence, entities_max=TAIL_ENTITIES_MAX)
             if touched.entities is None or touched.entities:

@@ -59,15 +59,15 @@ class VisibleFind:
         self._documents = documents
         self._targets = targets
 
-    async def find(self, tenant: str, query: EntityQuery) -> Found:
-        """Return the page of ids; the selectors must be narrowed to types that may be seen.
+    async def find(self, permit: Permit, tenant: str, query: EntityQuery) -> Found:
+        """Return the page of ids; the selectors must be narrowed to types that the permit sees.
 
         Raises: TooComplexQuery: too many entities have to be looked through for their linked ones.
         """
         wanted = query.offset + query.limit
         rows: list[tuple[tuple[Any, ...], int, str]] = []
         count = position = linked_from = 0
-        step = EntityQuery(query.selectors, limit=PAGE_ENTITIES_MAX)
+        step = EntityQuery(query.selectors, geo=permit.place, limit=PAGE_ENTITIES_MAX)
         local, linked = (None, None) if query.q is None else q_tree.separate_links(query.q)
         plain = replace(query, q=local)
         more = True

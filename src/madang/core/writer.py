@@ -418,7 +418,7 @@ class Writer:
                 with contextlib.suppress(Exception):
                     await transaction.rollback()
                 raise
-            self._publish(group.writes, first, transaction.seen)
+            self._publish(group.writes, first, transaction.reached)
         for watcher in self._watchers:
             watcher(len(mutations), perf_counter_ns() - began_ns)
         for mutation in mutations:
@@ -476,7 +476,7 @@ class Writer:
             if is_new and mutation.tenant not in group.writes.tenants:
                 group.writes.tenants.append(mutation.tenant)
 
-    def _publish(self, writes: Writes, first: int, seen: Seen) -> None:
+    def _publish(self, writes: Writes, first: int, reached: Seen) -> None:
         self._tenants.update(writes.tenants)
         commits = []
         sequence = first
@@ -489,12 +489,7 @@ class Writer:
             )
             sequence = last + 1
             self._remember(write.tenant, write.entity, write.after)
-        sequence += sum(1 for record in writes.records if record.logged)
-        # The sequence counts rows; a transaction that made tenants has moved the generation by one.
-        self.tail.wrote(
-            Seen(sequence - 1 if first else seen.sequence, seen.generation + (1 if writes.tenants else 0)),
-            writes.records,
-        )
+        self.tail.wrote(reached, writes.records)
         if commits:
             for listener in self._listeners:
                 try:

@@ -13,6 +13,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+import orjson
+
 from madang.base.times import try_date_time
 from madang.model.access import ANY, EVERYTHING, Grant
 from madang.model.entity import (
@@ -26,6 +28,7 @@ from madang.model.entity import (
     types_of,
 )
 from madang.model.query import geometry as geometries
+from madang.model.query.geo import GeoQuery
 from madang.model.query.model import EntitySelector, TypeSelection
 
 LOCATION: Final = "location"
@@ -113,7 +116,7 @@ class Permit:
         anywhere: areas do not count, as in a snapshot, which holds what lay in them when it was made.
     """
 
-    __slots__ = ("_grants", "_lenses", "_personal", "_shapes", "by_area", "none", "types", "unrestricted")
+    __slots__ = ("_grants", "_lenses", "_personal", "_shapes", "by_area", "none", "place", "types", "unrestricted")
 
     def __init__(self, grants: Iterable[Grant], personal: Collection[str] = (), *, anywhere: bool = False) -> None:
         self._grants = tuple(replace(grant, area=None) if anywhere else grant for grant in grants)
@@ -123,15 +126,12 @@ class Permit:
         self.none: bool = not self._grants
         self.unrestricted: bool = any(self._is_whole(grant) and ANY in grant.types for grant in self._grants)
         self.by_area: bool = not self.unrestricted and any(grant.area is not None for grant in self._grants)
+        # Where everything lies that may be seen, as a question to a store; None: no single area says it.
+        self.place: GeoQuery | None = _place(self._grants) if self.by_area else None
         # All types that may be seen; None: any.
         self.types: frozenset[str] | None = None
         if not any(ANY in grant.types for grant in self._grants):
             self.types = frozenset(name for grant in self._grants for name in grant.types)
-
-    @property
-    def by_type_only(self) -> bool:
-        """Whether entities are either seen as a whole or not at all, and their types alone decide."""
-        return all(self._is_whole(grant) for grant in self._grants)
 
     def _is_whole(self, grant: Grant) -> bool:
         named = grant.purpose is not None or not self._personal
@@ -221,6 +221,14 @@ class Permit:
             and (grant.purpose is not None or name not in self._personal)
             for grant in self._grants
         )
+
+
+def _place(grants: Sequence[Grant]) -> GeoQuery | None:
+    area = grants[0].area
+    if area is None or any(grant.area != area for grant in grants):
+        return None
+    # An entity that is covered by the area touches it at least: the permit has the last word.
+    return GeoQuery("intersects", area["type"], orjson.dumps(area["coordinates"]).decode(), LOCATION)
 
 
 def _names(grants: Sequence[Grant]) -> frozenset[str] | None:

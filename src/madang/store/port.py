@@ -74,7 +74,8 @@ class Writes:
 class Seen(NamedTuple):
     """How far the store has come: the last sequence of the log, and a count of what the log does not tell.
 
-    The generation grows with each new tenant and each index that is declared or dropped.
+    The generation grows with each new tenant, each index that is declared or dropped, and whenever rows are taken out
+    of the log (history that is deleted).
     """
 
     sequence: int
@@ -112,6 +113,7 @@ class Transaction(Protocol):
     """One group's transaction; made by `Store.begin`, ended by `commit` or `rollback`."""
 
     seen: Seen  # what was there before; until this transaction ends nobody else adds to it
+    reached: Seen  # what will be there, once this transaction is committed; known when `apply` has returned
 
     async def documents(self, tenant: str, ids: Sequence[str]) -> dict[str, Document]: ...
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import sys
@@ -16,6 +17,7 @@ from madang.base.limits import (
     POSTGRES_CONNECT_S,
     POSTGRES_LOCK_S,
     POSTGRES_READ_CONNECTIONS,
+    POSTGRES_SHORT_CONNECTIONS,
     POSTGRES_SILENT_MS,
     POSTGRES_STATEMENT_S,
 )
@@ -64,6 +66,8 @@ class Connections:
     def __init__(self, url: str) -> None:
         self._url = url
         self._pool: asyncpg.Pool | None = None
+        # Questions that take several statements may be long; some connections are left for the short ones.
+        self._long = asyncio.Semaphore(POSTGRES_READ_CONNECTIONS - POSTGRES_SHORT_CONNECTIONS)
 
     async def open(self) -> None:
         with as_store_failed():
@@ -96,7 +100,7 @@ class Connections:
         """Lend a connection of the pool, for several statements."""
         assert self._pool is not None, "the store is not open"
         with as_store_failed():
-            async with self._pool.acquire(timeout=POSTGRES_LOCK_S) as connection:
+            async with self._long, self._pool.acquire(timeout=POSTGRES_LOCK_S) as connection:
                 if self.observe is None:
                     yield connection
                     return

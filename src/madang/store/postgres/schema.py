@@ -32,7 +32,8 @@ STEPS: Final[tuple[str, ...]] = (
     CREATE UNIQUE INDEX name_text ON name (md5(text));
 
     -- One row, locked by whoever writes: so sequences have no gaps and become visible in their order.
-    -- generation: counts what workers must hear of and the log does not tell (tenants, declared indexes).
+    -- generation: counts what workers must hear of and the log does not tell: tenants, declared indexes, rows taken
+    -- out.
     CREATE TABLE log_position (
         id integer PRIMARY KEY, sequence bigint NOT NULL, generation bigint NOT NULL) WITH (fillfactor = 10);
     INSERT INTO log_position VALUES (1, 0, 0);

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Sequence
 from typing import Any, Final
 
 import asyncpg
 import orjson
 
+from madang.base.errors import StoreFailed
 from madang.model.change import Change, Operation, StoredChange, creation_changes
 from madang.model.entity import Document, Json
 from madang.store.port import Capabilities, Seen, StoreSize, Touched, TouchedRecord
@@ -26,7 +28,10 @@ from madang.store.postgres.transaction import PostgresTransaction
 from madang.store.postgres.value_index import ValueIndex
 
 _GATHERED_IDS_MAX: Final = 20
+_MEASURED_FIRST: Final = 1_000  # changes
 _ROWS_PER_ENTITY: Final = 4  # of the log, that are read before a look at what was touched gives up naming entities
+
+log = logging.getLogger(__name__)
 
 
 class PostgresStore(PostgresHistory, PostgresFinding, PostgresEarlier):
@@ -48,6 +53,8 @@ class PostgresStore(PostgresHistory, PostgresFinding, PostgresEarlier):
         self._turn = asyncio.Lock()
         self._gathering = Gathering(self._fetch_bodies)
         self._generation = -1
+        self._measured_at = _MEASURED_FIRST
+        self._measuring: asyncio.Task[None] | None = None
 
     # ------------------------------------------------------------------ life
 
@@ -65,9 +72,12 @@ class PostgresStore(PostgresHistory, PostgresFinding, PostgresEarlier):
             await connection.close()
         await self.connections.open()
         await self.names.open()
-        await self.seen()
+        self._measured_at = max(_MEASURED_FIRST, 4 * (await self.seen()).sequence)
 
     async def close(self) -> None:
+        if self._measuring is not None:
+            self._measuring.cancel()
+            await asyncio.wait((self._measuring,))
         async with self._turn:
             if self._writing is not None:
                 connection, self._writing = self._writing, None
@@ -107,6 +117,9 @@ class PostgresStore(PostgresHistory, PostgresFinding, PostgresEarlier):
     async def _writing_connection(self) -> asyncpg.Connection:
         if self._writing is None or self._writing.is_closed():
             self._writing = self.connections.observed(await self.connections.connect("write"))
+            # Each statement of a writer names its rows; a plan made while the tables were small must not read them
+            # whole until the server looks at their size again.
+            await self._writing.execute("SET enable_seqscan = off")
         return self._writing
 
     async def end_writing(self, connection: asyncpg.Connection, *, reread_partitions: bool = False) -> None:
@@ -120,6 +133,23 @@ class PostgresStore(PostgresHistory, PostgresFinding, PostgresEarlier):
             self._writing = None
             if reread_partitions:
                 self.partitions = Partitions()  # the next transaction looks them up
+
+    def has_grown(self, sequence: int) -> None:
+        """Have the tables measured whenever the log is four times as long as the last time.
+
+        Plans are made from what the server knows of the tables. It looks by itself only every minute or so; until then
+        plans for empty tables would be used, which read them whole.
+        """
+        if sequence >= self._measured_at:
+            self._measured_at = 4 * sequence
+            self._measuring = asyncio.create_task(self._measure(), name="measure")
+
+    async def _measure(self) -> None:
+        try:
+            async with self.connections.reading() as connection:
+                await connection.execute("ANALYZE entity, entity_type, change")
+        except StoreFailed as error:
+            log.info("the tables could not be measured: %s", type(error).__name__)
 
     async def _follow(self, seen: Seen) -> None:
         """Look up again what the log does not tell, when another process changed it."""

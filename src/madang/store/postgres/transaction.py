@@ -84,12 +84,15 @@ class Owner(Protocol):
     async def end_writing(self, connection: asyncpg.Connection, *, reread_partitions: bool = False) -> None:
         """Roll back what a connection was doing."""
 
+    def has_grown(self, sequence: int) -> None:
+        """Note the last sequence of the log."""
+
 
 class PostgresTransaction:
     """Made by `PostgresStore.begin`, which holds the store's turn until commit or rollback."""
 
     def __init__(self, store: Owner, connection: asyncpg.Connection, seen: Seen, turn: asyncio.Lock) -> None:
-        self.seen = seen
+        self.seen = self.reached = seen
         self._store = store
         self._connection = connection
         self._turn = turn
@@ -148,9 +151,12 @@ class PostgresTransaction:
         await self._write_records(writes.records)
         for bookmark in writes.bookmarks.items():
             await connection.execute(_PUT_BOOKMARK, *bookmark)
-        if self._next - 1 != self.seen.sequence or self._generation != self.seen.generation:
+        if writes.history_hidden or writes.history_dropped:
+            self._generation += 1
+        self.reached = Seen(self._next - 1, self._generation)
+        if self.reached != self.seen:
             sql = "UPDATE log_position SET sequence = $1, generation = $2 WHERE id = 1"
-            await connection.execute(sql, self._next - 1, self._generation)
+            await connection.execute(sql, *self.reached)
 
     async def commit(self) -> None:
         try:
@@ -163,6 +169,7 @@ class PostgresTransaction:
         self._store.names.remember((key, text) for text, key in self._names.items())
         for name, key in self._tenants.items():
             self._store.tenant_names.remember(name, key)
+        self._store.has_grown(self._next - 1)
         self._turn.release()
 
     async def rollback(self) -> None:

@@ -66,7 +66,7 @@ class SqliteTransaction:
         self._store = store
         self._turn = turn
         self._ended = False
-        self.seen = Seen(store.next_sequence - 1, 0)
+        self.seen = self.reached = Seen(store.next_sequence - 1, 0)
         self._counters = (store.next_entity, store.next_name, store.next_sequence)
         self._new_names: list[tuple[int, str]] = []
         self._new_tenants: list[str] = []
@@ -123,6 +123,7 @@ class SqliteTransaction:
                 "ON CONFLICT (reader) DO UPDATE SET sequence = excluded.sequence",
                 list(writes.bookmarks.items()),
             )
+        self.reached = Seen(store.next_sequence - 1, 0)
         return first
 
     async def commit(self) -> None:
