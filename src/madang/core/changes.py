@@ -81,6 +81,11 @@ class LogReader:
             self._position = commit.sequence_last
         return commit
 
+    def pass_over(self, position: int) -> None:
+        """Go on behind a position without reading what lies before it."""
+        self._own.clear()
+        self._stand_at(position)
+
     async def pages(self, position: int) -> AsyncIterator[tuple[int, list[EntityCommit]]]:
         """Yield (the last sequence read, the commits up to it) page by page, until the end of the log is reached."""
         rows: list[StoredChange] = []

@@ -56,6 +56,10 @@ class Audiences:
         else:
             self._everything.index.remove(subscription)
 
+    def is_empty(self) -> bool:
+        """Tell whether nobody waits for any change."""
+        return not self._limited and self._everything.index.is_empty()
+
     def regroup(self) -> list[tuple[Key, Permit]]:
         """Look anew at what owners may be told; return the subscriptions of which that has changed."""
         changed = []

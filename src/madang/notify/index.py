@@ -191,6 +191,9 @@ class SubscriptionIndex:
             if not tenant.buckets:
                 del self._tenants[subscription.tenant]
 
+    def is_empty(self) -> bool:
+        return not self._tenants
+
     def concerns(self, tenant: str) -> bool:
         """Tell whether anybody waits for changes of the tenant."""
         return tenant in self._tenants

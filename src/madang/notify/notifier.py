@@ -297,6 +297,10 @@ class Notifier:
 
     async def _catch_up(self) -> None:
         """Read the log up to its end; from then on changes come straight from the writer again."""
+        if self._audiences.is_empty():
+            # Whoever subscribed up to here is known here; what was written until then is nobody's business.
+            self._log.pass_over(self._core.writer.sequence_last)
+            self._progress.pass_over(self._core.writer.sequence_last)
         await self._match_own()
         async for last, commits in self._log.pages(self._progress.position):
             if not self._may_go_on():
