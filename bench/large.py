@@ -237,7 +237,12 @@ def measure(running: Hub, city: City, seconds: float) -> dict[str, float]:
         return figures
     every = [_sweep(one, city, "/entities?type=Station&attrs=level&format=simplified") for _ in range(5)]
     figures["latest of every station s (current state)"] = max(every)
-    past = [_sweep(one, city, "/temporal/entities?type=Station&attrs=level&lastN=1") for _ in range(3)]
+    past = [
+        _sweep(
+            one, city, "/temporal/entities?type=Station&attrs=level&lastN=1&timerel=before&timeAt=2026-11-01T00:00:00Z"
+        )
+        for _ in range(3)
+    ]
     figures["latest of every station s (temporal, lastN=1)"] = max(past)
     figures["resident MB"] = resident_mb(running.pid)
     return figures

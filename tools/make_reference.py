@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the reference (settings, limits, commands, metrics) from the code, or checks with --check that it is true."""
+"""Writes the reference (settings, limits, commands, metrics, access) from the code, or checks it with --check."""
 
 from __future__ import annotations
 
@@ -81,6 +81,13 @@ def metrics_page() -> str:
     )
 
 
+def access_matrix_page() -> str:
+    sys.path.insert(0, str(ROOT))
+    from tests.api.access_matrix import reference_page  # the entries that the tests hold against the route table
+
+    return reference_page()
+
+
 def main(arguments: list[str]) -> int:
     os.environ.update({"COLUMNS": "100", "NO_COLOR": "1", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"})
     pages = {
@@ -88,6 +95,7 @@ def main(arguments: list[str]) -> int:
         "limits.md": limits_page(),
         "commands.md": commands_page(),
         "metrics.md": metrics_page(),
+        "access-matrix.md": access_matrix_page(),
     }
     stale = []
     for name, text in pages.items():

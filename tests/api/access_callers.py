@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
 import jwt
@@ -19,20 +20,25 @@ from madang.app import Hub
 from madang.base.clock import FixedClock
 from madang.base.settings import Settings
 from madang.core.hub_token import new_token
-from madang.core.writer import Writer
-from madang.model.access import ANONYMOUS, EVERYTHING, SYSTEM, Caller
+from madang.model.access import ANONYMOUS, SYSTEM, Caller
 from madang.testing.client import Client, ClientResponse
 from madang.wire.application import Application
 from madang.wire.http import Request
-from tests.api.access_matrix import API_ROOT, GRANTED, HUB_ROOT, Kind, Role
-from tests.api.bad_input import CONTEXT, ENTITY, QUERY, SNAPSHOT, SUBSCRIPTION, Call
+from tests.api.access_matrix import API_ROOT, HUB_ROOT, Kind, Role
+from tests.api.bad_input import CONTEXT, ENTITY, QUERY, SNAPSHOT, SUBSCRIPTION, TEMPORAL_QUERY, Call
 
 Json = Any
 ISSUER: Final = "https://login.example/realms/city"
 AUDIENCE: Final = "madang"
 KEY: Final = ec.generate_private_key(ec.SECP256R1())
 STRANGER: Final = ec.generate_private_key(ec.SECP256R1())
-SETTINGS: Final = {"oidc_issuer": ISSUER, "oidc_audience": AUDIENCE, "oidc_roles_claim": "roles"}
+# Of a whole tenant a snapshot would take its time.
+FEW: Final[Json] = {
+    "snapshotQueries": [{"type": "Query", "entities": [{"type": "T", "id": "urn:x:0"}]}],
+    "snapshotTemporalQueries": [{**TEMPORAL_QUERY, "entities": [{"type": "T", "id": "urn:x:0"}]}],
+}
+# What changes the meaning of other requests while it is there.
+TAGS: Final = ("personal-attributes", "indexes")
 
 
 async def issuer(url: str) -> bytes:
@@ -57,13 +63,6 @@ class Somebody:
         return {**sent, "ngsild-tenant": tenant} if tenant else sent
 
 
-@dataclass
-class Things:
-    """One of everything there is in a tenant, by what the parameters of paths and the bodies name."""
-
-    values: dict[str, str] = field(default_factory=dict)
-
-
 class Town:
     """The hub as the system sees it, whatever the gate says; it makes things and looks after them."""
 
@@ -74,11 +73,7 @@ class Town:
         self._acting = SYSTEM
         self.inside = Client(Application(hub.application.routes, admit=self._admit), root="")
         self._numbers = itertools.count()
-        self.commits = 0
-        hub.core.writer.watch(self._committed)
-
-    def _committed(self, *_: object) -> None:
-        self.commits += 1
+        self.secret = ""
 
     async def _admit(self, request: Request, *, tenantless: bool) -> Caller:  # noqa: ARG002 (whoever is acting)
         return self._acting
@@ -92,10 +87,9 @@ class Town:
             self._acting = before
 
     @property
-    def position(self) -> tuple[int, int]:
-        """How far the log has come, and how often anything was written."""
-        writer: Writer = self.hub.core.writer
-        return writer.sequence_last, self.commits
+    def position(self) -> int:
+        """How far the log has come."""
+        return self.hub.core.writer.sequence_last
 
     async def do(self, tenant: str, method: str, path: str, body: Json = None) -> ClientResponse:
         """Send a request that must go well as whoever is acting."""
@@ -110,7 +104,8 @@ class Town:
     # ---- who calls
 
     async def callers(self, role: Role) -> list[Somebody]:
-        """Return the role's callers of all kinds, the anonymous apart."""
+        """Return the role's callers of all kinds, the anonymous apart. The first tokens of the hub end its link."""
+        self.secret = await self.hub.access.first_administrator.new_secret() or self.secret
         if not role.is_built_in:
             rights = sorted(role.rights) or ["read"]
             await self.do("", "PUT", f"{HUB_ROOT}/roles/{role.name}", {"grants": [{"rights": rights}]})
@@ -163,10 +158,13 @@ class Town:
 
     # ---- what there is
 
-    async def make(self, what: str, tenant: str, owner: Caller, *, reads: bool) -> dict[str, str]:
-        """Make one thing and return what names it in paths; some belong to who made them."""
+    async def make(self, what: str, tenant: str, owner: Caller, holder: Caller) -> dict[str, str]:
+        """Make one thing and return what names it in paths.
+
+        Some things belong to who made them: to `owner`, who may make them; an entity map to `holder`, with its grants.
+        """
         number = self.fresh()
-        with self.acting(replace(owner, grants=(EVERYTHING,)) if not (reads and what == "entityMaps") else owner):
+        with self.acting(holder if what == "entityMaps" else owner):
             if what in ("entities", "entityOperations"):
                 return await self._entity(tenant, f"urn:x:{number}")
             if what == "temporal":
@@ -180,7 +178,7 @@ class Town:
                 return {"subscription_id": id}
             if what == "snapshots":
                 id = f"urn:snap:{number}"
-                await self.do(tenant, "POST", f"{API_ROOT}/snapshots", {**SNAPSHOT, "id": id})
+                await self.do(tenant, "POST", f"{API_ROOT}/snapshots", {**SNAPSHOT, **FEW, "id": id})
                 await self.hub.core.snapshots.settle()
                 return {"snapshot_id": id}
         return await self._of_the_hub(what, tenant, number)
@@ -195,10 +193,12 @@ class Town:
         if what == "roles":
             await self.do("", "PUT", f"{HUB_ROOT}/roles/watcher{number}", {"grants": [{"rights": ["read"]}]})
             return {"role": f"watcher{number}"}
-        if what == "personal-attributes":
+        if what == "first-administrator":
+            return {"secret": self.secret}
+        if what == TAGS[0]:
             await self.do(tenant, "PUT", f"{HUB_ROOT}/personal-attributes/p{number}")
             return {"attribute": f"p{number}"}
-        if what == "indexes":
+        if what == TAGS[1]:
             await self.do(tenant, "POST", f"{HUB_ROOT}/indexes", {"attribute": f"p{number}"})
             return {"attribute": f"p{number}"}
         return {}
@@ -213,35 +213,44 @@ class Town:
         instance = said[0] if isinstance(said, list) else said
         return {"entity_id": id, "attribute": "n", "instance_id": instance["instanceId"]}
 
-    async def clear(self, tenant: str) -> None:
-        """Take away what changes the meaning of later requests: personal tags and indexes."""
-        for name in ("personal-attributes", "indexes"):
-            for each in (await self.do(tenant, "GET", f"{HUB_ROOT}/{name}")).json():
-                await self.do(tenant, "DELETE", f"{HUB_ROOT}/{name}/{each['attribute']}")
+    async def tags(self, tenant: str) -> list[str]:
+        """Return the paths of what changes the meaning of other requests: personal tags and indexes."""
+        return [
+            f"{HUB_ROOT}/{name}/{each['attribute']}"
+            for name in TAGS
+            for each in (await self.do(tenant, "GET", f"{HUB_ROOT}/{name}")).json()
+        ]
 
-    async def digest(self, tenants: Sequence[str], held: Sequence[tuple[str, Caller, str]] = ()) -> list[object]:
-        """Return all there is in some tenants and in the hub, and the entity maps of some callers."""
-        found: list[object] = [await self.hub.core.store.last_sequence()]
-        for tenant in tenants:
-            for path in (
-                f"{API_ROOT}/entities?type=T&options=sysAttrs&limit=1000",
-                f"{API_ROOT}/temporal/entities?type=T&timerel=after&timeAt=2000-01-01T00:00:00Z&limit=1000",
-                f"{API_ROOT}/subscriptions?limit=1000",
-                f"{API_ROOT}/jsonldContexts",
-                f"{HUB_ROOT}/personal-attributes",
-                f"{HUB_ROOT}/indexes",
-            ):
-                found.append((await self.do(tenant, "GET", path)).content)
-            found.append(orjson.dumps(self.hub.core.snapshots.listed(tenant)))
-        found += [(await self.do("", "GET", f"{HUB_ROOT}/{name}")).content for name in ("tokens", "roles")]
-        for tenant, owner, id in held:
-            with self.acting(owner):
-                found.append((await self.do(tenant, "GET", f"{API_ROOT}/entityMaps/{id}")).content)
+    async def clear(self, tenant: str) -> None:
+        """Take those away."""
+        for path in await self.tags(tenant):
+            await self.do(tenant, "DELETE", path)
+
+    async def digest(self, tenant: str, things: Mapping[str, Mapping[str, str]], owner: Caller) -> list[bytes]:
+        """Return what the hub says of some things, and of itself."""
+        values = {name: value for each in things.values() for name, value in each.items()}
+        paths = [
+            f"{API_ROOT}/entities/{values['entity_id']}?options=sysAttrs",
+            f"{API_ROOT}/temporal/entities/{values['entity_id']}",
+            f"{API_ROOT}/subscriptions/{values['subscription_id']}",
+            f"{API_ROOT}/snapshots/{values['snapshot_id']}",
+            f"{API_ROOT}/jsonldContexts/{values['context_id']}",
+            *(f"{HUB_ROOT}/{name}" for name in ("tokens", "roles")),
+        ]
+        found = [(await self.do(tenant, "GET", path)).content for path in paths]
+        with self.acting(owner):
+            found.append((await self.do(tenant, "GET", f"{API_ROOT}/entityMaps/{values['entity_map_id']}")).content)
         return found
 
 
-def settings_of(**more: Any) -> Settings:
-    return Settings(**SETTINGS, allow_private_addresses=True, **more)
+def settings_of(data: Path) -> Settings:
+    return Settings(
+        data=data,
+        allow_private_addresses=True,
+        oidc_issuer=ISSUER,
+        oidc_audience=AUDIENCE,
+        oidc_roles_claim="roles",
+    )
 
 
 def resource_of(path: str) -> str:
@@ -258,11 +267,12 @@ def body_of(call: Call, values: Mapping[str, str], number: str) -> Json:
     if "entityOperations" in call.route and isinstance(body, list):
         id = f"urn:x:new:{number}" if call.route.endswith("/create") else values["entity_id"]
         return [id] if call.route.endswith("/delete") else [{**body[0], "id": id}]
-    if makes and isinstance(body, dict) and "id" in body:
+    if not makes:
+        body.pop("id", None)
+    elif isinstance(body, dict) and "id" in body:
         body["id"] = f"{body['id']}:new:{number}"
+    if call.route.endswith("/snapshots"):
+        body |= FEW
     if "indexes" in call.route:
         body["attribute"] = f"p{number}"
     return body
-
-
-__all__ = ["GRANTED", "Somebody", "Things", "Town", "body_of", "issuer", "resource_of", "settings_of"]
