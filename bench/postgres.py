@@ -209,7 +209,7 @@ def batches(run: Run, running: Hub, cluster: Cluster) -> None:
         first, span = (0, 10_000) if updates else (numbers(2_000_000), 2_000_000)
         script = BATCH_SCRIPT.format(body=_template(), first=first, size=BATCH, span=span)
         calm(cluster)
-        load = wrk(running.url, script, connections=8, seconds=run.seconds)
+        load = wrk(running.url, script, connections=32, seconds=run.seconds)
         calm(cluster)
         ceiling = asyncio.run(_insert_rate(cluster.database(), documents, updates=updates))
         kind = "existing, a row per instance" if updates else "new"
