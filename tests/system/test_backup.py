@@ -458,7 +458,7 @@ sys.exit(main.main(sys.argv[1:]))
     ],
 )
 def test_what_may_not_be_read_or_written_is_named(tmp_path: Path, command: str, code: int, says: str) -> None:
-    for parent in (tmp_path, *tmp_path.parents[:2]):
+    for parent in (tmp_path, *tmp_path.parents[:3]):
         parent.chmod(0o755)
     fill("city")
     fill("secret")
