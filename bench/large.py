@@ -235,8 +235,9 @@ def measure(running: Hub, city: City, seconds: float) -> dict[str, float]:
     figures["last 24 h ms"] = _p95(lambda _: one(day), seconds)
     if city.entities < 100_000:
         return figures
-    every = [_sweep(one, city, "/entities?type=Station&attrs=level&format=simplified") for _ in range(5)]
-    figures["latest of every station s (current state)"] = max(every)
+    every = [_sweep(one, city, "/entities?type=Station&format=simplified") for _ in range(5)]
+    figures["latest of every station s (first time)"] = every[0]
+    figures["latest of every station s (again)"] = max(every[1:])
     past = [
         _sweep(
             one, city, "/temporal/entities?type=Station&attrs=level&lastN=1&timerel=before&timeAt=2026-11-01T00:00:00Z"
@@ -261,7 +262,8 @@ def _sweep(one: Callable[[str], Any], city: City, path: str) -> float:
 def run(store: str, entities: int, seconds: float) -> dict[str, float]:
     city = City(entities)
     with tempfile.TemporaryDirectory(prefix="madang-large-") as folder:
-        cluster = Cluster(durable=True).start() if store == "postgresql" else None
+        # As much memory as the server's manual asks for on a machine of 24 GB.
+        cluster = Cluster(durable=True, settings={"shared_buffers": "'4GB'"}).start() if store == "postgresql" else None
         try:
             place = Path(folder) / "data" if cluster is None else cluster.database()
             begin = time.perf_counter()
