@@ -39,7 +39,7 @@ from madang.store.postgres.sql import TRUE, Sql, numbered
 
 _LOOKED_UP_MAX: Final = 2_000  # ids of a look-up; of more, the database makes a join
 _LOOK_UPS_MAX: Final = 6
-_WALKED_ROWS: Final = (400, 4_000)
+_WALKED_ROWS: Final = (400, 1_000, 4_000)
 _STREAMED_ROWS: Final = 1_000
 _KEPT_MIN: Final = 5_000
 # What the event loop does in one go: about a millisecond's work.
