@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 import asyncpg
@@ -167,8 +167,3 @@ async def _watch(connection: asyncpg.Connection) -> None:
 
 async def _leave_as_it_is(connection: asyncpg.Connection) -> None:
     """Give a connection back to the pool without asking the server."""
-
-
-def rows_of(records: Sequence[asyncpg.Record]) -> list[tuple[Any, ...]]:
-    """Return the rows as plain tuples."""
-    return [tuple(record) for record in records]

@@ -14,6 +14,7 @@ from madang.store.postgres.attribute_uses import AttributeUses, attribute_uses
 from madang.store.postgres.connections import as_store_failed
 from madang.store.postgres.narrow import narrow, ordered, page_sql, type_names
 from madang.store.postgres.reading import Reading
+from madang.store.postgres.schema import TAKE_POSITION
 from madang.store.postgres.sql import numbered
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from madang.store.postgres.value_index import ValueIndex
 
 _TYPES: Final = "SELECT type, count(*) FROM entity_type WHERE tenant = $1 GROUP BY type"
-_TAKE_POSITION: Final = "SELECT sequence, generation FROM log_position WHERE id = 1 FOR UPDATE"
 _NEXT_GENERATION: Final = "UPDATE log_position SET generation = generation + 1 WHERE id = 1"
 
 
@@ -121,7 +121,7 @@ class PostgresFinding:
         try:
             with as_store_failed():
                 async with connection.transaction():
-                    await connection.fetchrow(_TAKE_POSITION)
+                    await connection.fetchrow(TAKE_POSITION)
                     await connection.execute("SET LOCAL statement_timeout = 0")
                     yield connection, key
         finally:

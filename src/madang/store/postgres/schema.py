@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     import asyncpg
 
 SCHEMA: Final = "madang"
+# How far the store has come; a writer takes the row, which is its turn.
+POSITION: Final = "SELECT sequence, generation FROM log_position WHERE id = 1"
+TAKE_POSITION: Final = f"{POSITION} FOR UPDATE"
 VERSION_MIN: Final = 150_000
 _MIGRATING: Final = 0x4D414447  # key of the advisory lock under which one worker brings the tables up to date
 

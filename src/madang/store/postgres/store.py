@@ -23,7 +23,7 @@ from madang.store.postgres.gathering import Gathering
 from madang.store.postgres.history import PostgresHistory
 from madang.store.postgres.names import Names, Tenants
 from madang.store.postgres.partitions import Partitions
-from madang.store.postgres.schema import prepare
+from madang.store.postgres.schema import POSITION, TAKE_POSITION, prepare
 from madang.store.postgres.transaction import PostgresTransaction
 from madang.store.postgres.value_index import ValueIndex
 
@@ -104,7 +104,7 @@ class PostgresStore(PostgresHistory, PostgresFinding, PostgresEarlier):
             with as_store_failed():
                 connection = await self._writing_connection()
                 await connection.execute("BEGIN")
-                row = await connection.fetchrow(_TAKE_POSITION)
+                row = await connection.fetchrow(TAKE_POSITION)
             seen = Seen(*row)
             await self._follow(seen)
         except BaseException:
@@ -161,7 +161,7 @@ class PostgresStore(PostgresHistory, PostgresFinding, PostgresEarlier):
     # ------------------------------------------------------------------ reading
 
     async def seen(self) -> Seen:
-        rows = await self.connections.fetch(_POSITION)
+        rows = await self.connections.fetch(POSITION)
         seen = Seen(*rows[0])
         await self._follow(seen)
         return seen
@@ -255,8 +255,6 @@ class PostgresStore(PostgresHistory, PostgresFinding, PostgresEarlier):
         await self.connections.fetch("DELETE FROM lease WHERE name = $1 AND holder = $2", name, holder)
 
 
-_POSITION: Final = "SELECT sequence, generation FROM log_position WHERE id = 1"
-_TAKE_POSITION: Final = _POSITION + " FOR UPDATE"
 _DOCUMENTS: Final = "SELECT id, body FROM entity WHERE tenant = $1 AND id = ANY($2::text[]) AND body IS NOT NULL"
 _ENTITIES: Final = "SELECT count(*) FROM entity WHERE body IS NOT NULL"
 _SIZE: Final = "SELECT pg_database_size(current_database())"
